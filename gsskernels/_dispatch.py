@@ -1,0 +1,56 @@
+"""Which backend runs an operation: triton on CUDA tensors, native on CPU tensors, reference wherever those are missing.
+
+A backend is a module of this package whose functions have the names and signatures of `gsskernels.reference`; the
+public functions validate once and hand over canonical arguments, so a new backend changes no caller.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+import torch
+
+from gsskernels import reference
+
+DEVICES = {"triton": ("cuda",), "native": ("cpu",), "reference": ("any",)}  # fastest first
+
+_modules: dict[str, ModuleType] = {"reference": reference}
+_reasons: dict[str, str] = {}
+
+
+class BackendUnavailable(RuntimeError):
+    """A backend asked for by name cannot run here; the message says why."""
+
+
+def why_missing(name: str) -> str | None:
+    """Why the backend `name` cannot be loaded in this installation, or None if it can. The answer is remembered."""
+    if name not in _modules and name not in _reasons:
+        try:
+            _modules[name] = import_module(f"gsskernels.{name}")
+        except ImportError as error:
+            _reasons[name] = f"this installation has no working gsskernels.{name} ({error})"
+    return _reasons.get(name)
+
+
+# Dynamo takes the answer as a constant: which modules are installed does not change while a program runs.
+@torch.compiler.assume_constant_result
+def _choose(backend: str | None, device_type: str) -> str:
+    if backend is None:
+        return next(n for n, d in DEVICES.items() if (d == ("any",) or device_type in d) and why_missing(n) is None)
+    devices = DEVICES[backend]
+    if devices != ("any",) and device_type not in devices:
+        raise BackendUnavailable(
+            f"backend={backend!r} runs on {'/'.join(devices)} tensors, the input is on {device_type}"
+        )
+    if (reason := why_missing(backend)) is not None:
+        raise BackendUnavailable(f"backend={backend!r} cannot run: {reason}")
+    return backend
+
+
+def select(backend: str | None, device: torch.device) -> ModuleType:
+    """The module that computes for tensors on `device`.
+
+    Raises ValueError for an unknown backend name and BackendUnavailable (a RuntimeError) for one that cannot run.
+    """
+    if backend is not None and backend not in DEVICES:
+        raise ValueError(f"backend must be None or one of {', '.join(map(repr, DEVICES))}, got {backend!r}")
+    return _modules[_choose(backend, device.type)]

@@ -1,0 +1,227 @@
+"""Operations over a table of V vectors that never store the N x V scores: codebooks of a VQ tokenizer and token heads.
+
+Nearest code and most likely token are the same affine argmax ``argmax_v <x, w_v> + b_v``: a code c is a
+weight row with the bias ``-|c|^2 / 2``. `dim` names the feature dimension of x, so a channels-first map (B, D, H, W) is
+passed with dim=1 and the result keeps the other dimensions (B, H, W).
+
+Dtypes: float16, bfloat16, float32, float64; x and the table may differ and are promoted to the wider one. Like
+`torch.nn.functional.linear`, the ``linear_*`` functions run in the autocast dtype under `torch.autocast`;
+`nearest_code` and `code_statistics` do not follow autocast.
+
+Precision of the scores:
+    None        follows the (promoted) input: products of the input's own values, accumulated in at least float32.
+    "fp32"      float32 operands. In float64 the score of the index returned is below the best one by at most
+                ``(D + 2) * 2^-23 * max_v(|x| |w_v| + |b_v|)``, the rounding of a float32 sum.
+    "tf32"      operands rounded to 10 explicit mantissa bits first (nearest, ties to even).
+    "bf16"      operands rounded to bfloat16 first.
+With a codebook the rounded codes also define |c|^2, so the answer is the nearest of the rounded codes. A backend may
+be more accurate than it must: the reference scores in float64.
+
+Ties go to the lowest index. A NaN score never wins; a row whose scores are all NaN, as every row of x with a NaN,
+gives 0. Infinities are scored by the same expression.
+"""
+
+import torch
+from torch import Tensor
+
+from gsskernels import _check
+from gsskernels._dispatch import select
+
+PRECISIONS = (None, "fp32", "tf32", "bf16")
+
+
+def nearest_code(
+    x: Tensor, codebook: Tensor, *, dim: int = -1, precision: str | None = None, backend: str | None = None
+) -> Tensor:
+    """Index of the nearest code by squared L2 distance.
+
+    Args:
+        x: floating tensor with D features along `dim`, any strides.
+        codebook: (V, D) floating.
+        dim: the feature dimension of x.
+        precision: None, "fp32", "tf32" or "bf16", see the module's documentation.
+        backend: None for the fastest available, or "reference", "native", "triton".
+
+    Returns:
+        int64 indices in 0..V-1, the shape of x without `dim`. No gradient. Ties go to the lowest index; a row with a
+        NaN gives 0.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what was expected and what came.
+    """
+    dim = _check_operands(x, "codebook", codebook, None, dim)
+    _check.choice("precision", precision, PRECISIONS)
+    dtype = torch.promote_types(x.dtype, codebook.dtype)
+    return select(backend, x.device).nearest_code(x.detach().to(dtype), codebook.detach().to(dtype), dim, precision)
+
+
+def linear_argmax(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    dim: int = -1,
+    precision: str | None = None,
+    backend: str | None = None,
+) -> Tensor:
+    """``argmax_v <x, weight_v> + bias_v``: the most likely token of a linear head, logits never stored.
+
+    Args:
+        x: floating tensor with C features along `dim`, any strides.
+        weight: (V, C) floating.
+        bias: (V,) floating or None. -inf forbids a token.
+        dim: the feature dimension of x.
+        precision: None, "fp32", "tf32" or "bf16", see the module's documentation.
+        backend: None for the fastest available, or "reference", "native", "triton".
+
+    Returns:
+        int64 indices in 0..V-1, the shape of x without `dim`. No gradient. Ties go to the lowest index; NaN scores
+        never win and a row with nothing else gives 0.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what was expected and what came.
+    """
+    dim = _check_operands(x, "weight", weight, bias, dim)
+    _check.choice("precision", precision, PRECISIONS)
+    x, weight, bias = _as_linear(x.detach(), weight.detach(), None if bias is None else bias.detach(), precision)
+    return select(backend, x.device).linear_argmax(x, weight, bias, dim, precision)
+
+
+def linear_sample(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    temperature: float = 1.0,
+    seed: int = 0,
+    dim: int = -1,
+    backend: str | None = None,
+) -> Tensor:
+    """One draw per row from ``softmax(logits / temperature)`` of a linear layer, logits never stored.
+
+    Gumbel-max: the argmax of ``logits / temperature - log(-log(u))`` with u uniform in (0, 1). u is a hash of (seed,
+    row, token), not a stream, so a draw depends neither on chunking nor on the other rows' data, and the same seed
+    gives the same draw on one backend. Rows are numbered in the order of the result.
+
+    Args:
+        x, weight, bias, dim, backend: as in `linear_argmax`. A logit of -inf is never drawn while another is finite.
+        temperature: > 0. For the limit 0 use `linear_argmax`.
+        seed: 0 <= seed < 2^63.
+
+    Returns:
+        int64 indices in 0..V-1, the shape of x without `dim`. No gradient. A NaN logit is never drawn; a row with
+        nothing else gives 0.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what was expected and what came.
+    """
+    dim = _check_operands(x, "weight", weight, bias, dim)
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature must be positive and finite, got {temperature} (linear_argmax is the limit 0)")
+    _check.integer("seed", seed)
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be in 0..2^63-1, got {seed}")
+    x, weight, bias = _as_linear(x.detach(), weight.detach(), None if bias is None else bias.detach(), None)
+    return select(backend, x.device).linear_sample(x, weight, bias, temperature, seed, dim)
+
+
+def linear_cross_entropy(
+    x: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    bias: Tensor | None = None,
+    *,
+    dim: int = -1,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    backend: str | None = None,
+) -> Tensor:
+    """``F.cross_entropy(F.linear(x, weight, bias), target)``, forward and backward, with memory bounded by a tile of
+    logits.
+
+    Args:
+        x: floating tensor with C features along `dim`, any strides.
+        weight: (V, C) floating.
+        target: integer class ids, the shape of x without `dim`. As in PyTorch an id outside 0..V-1 that is not
+            `ignore_index` is an error: an exception on CPU, a device assertion on CUDA.
+        bias: (V,) floating or None.
+        dim: the feature dimension of x.
+        ignore_index: rows with this target cost nothing, send no gradient and do not count in the mean.
+        label_smoothing: in 0..1; the target distribution is mixed with the uniform one.
+        reduction: "mean" over the rows not ignored (NaN if there are none, as in PyTorch), "sum", or "none".
+        backend: None for the fastest available, or "reference", "native", "triton".
+
+    Returns:
+        float32 (float64 for float64 input), also for half precision input, whose products are accumulated in float32:
+        a scalar, or the shape of `target` for "none". Gradients reach x, weight and bias in their own dtypes.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what was expected and what came.
+    """
+    dim = _check_operands(x, "weight", weight, bias, dim)
+    _check.labels("target", target)
+    _check.same_device("target", target, "x", x)
+    rows = (*x.shape[:dim], *x.shape[dim + 1 :])
+    if tuple(target.shape) != rows:
+        raise ValueError(f"target must have the shape of x without dim, {rows}, got {tuple(target.shape)}")
+    _check.integer("ignore_index", ignore_index)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in 0..1, got {label_smoothing}")
+    _check.choice("reduction", reduction, ("mean", "sum", "none"))
+    x, weight, bias = _as_linear(x, weight, bias, None)
+    return select(backend, x.device).linear_cross_entropy(
+        x, weight, target, bias, dim, ignore_index, label_smoothing, reduction
+    )
+
+
+def code_statistics(
+    x: Tensor, codes: Tensor, num_codes: int, *, dim: int = -1, backend: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """How many rows chose each code, and their sum: what an exponential moving average of a codebook needs.
+
+    Args:
+        x: floating tensor with D features along `dim`, any strides.
+        codes: integer code ids, the shape of x without `dim`. Rows with an id outside 0..V-1 are left out.
+        num_codes: V.
+        dim: the feature dimension of x.
+        backend: None for the fastest available, or "reference", "native", "triton".
+
+    Returns:
+        counts (V,) int64 and sums (V, D) float32 (float64 for float64 input), accumulated in at least float32.
+        Deterministic: the same input gives the same bits on one backend and device. No gradient.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what was expected and what came.
+    """
+    dim = _check.feature_dim(x, dim)
+    _check.labels("codes", codes)
+    _check.same_device("codes", codes, "x", x)
+    _check.positive("num_codes", num_codes)
+    rows = (*x.shape[:dim], *x.shape[dim + 1 :])
+    if tuple(codes.shape) != rows:
+        raise ValueError(f"codes must have the shape of x without dim, {rows}, got {tuple(codes.shape)}")
+    return select(backend, x.device).code_statistics(x.detach(), codes, num_codes, dim)
+
+
+def _check_operands(x: Tensor, name: str, table: Tensor, bias: Tensor | None, dim: int) -> int:
+    dim = _check.feature_dim(x, dim)
+    _check.matrix(name, table, x.shape[dim])
+    _check.same_device(name, table, "x", x)
+    if bias is not None:
+        _check.tensor("bias", bias, _check.FLOATS)
+        _check.same_device("bias", bias, "x", x)
+        if tuple(bias.shape) != (table.shape[0],):
+            raise ValueError(f"bias must have shape ({table.shape[0]},), got {tuple(bias.shape)}")
+    return dim
+
+
+def _as_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, precision: str | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Operands in the dtype F.linear would compute in; an explicit precision overrides autocast."""
+    if precision is None and torch.is_autocast_enabled(x.device.type) and torch.float64 not in (x.dtype, weight.dtype):
+        dtype = torch.get_autocast_dtype(x.device.type)
+    else:
+        dtype = torch.promote_types(x.dtype, weight.dtype)
+    return x.to(dtype), weight.to(dtype), bias

@@ -1,0 +1,33 @@
+"""Every operation in plain PyTorch: the definition of right, and the backend where no faster one is built.
+
+Arguments arrive validated by the public functions (`gsskernels.maskige`, `gsskernels.codebook`), which also document
+them.
+"""
+
+from gsskernels.reference.codebook import (
+    code_statistics,
+    linear_argmax,
+    linear_cross_entropy,
+    linear_sample,
+    nearest_code,
+)
+from gsskernels.reference.maskige import (
+    confusion_matrix,
+    label_resize,
+    maskige_decode,
+    maskige_encode,
+    maskige_evaluate,
+)
+
+__all__ = [
+    "code_statistics",
+    "confusion_matrix",
+    "label_resize",
+    "linear_argmax",
+    "linear_cross_entropy",
+    "linear_sample",
+    "maskige_decode",
+    "maskige_encode",
+    "maskige_evaluate",
+    "nearest_code",
+]
