@@ -1,0 +1,170 @@
+"""Images and label maps on disk.
+
+A label map is an 8-bit index PNG: grey (mode L) or with a colour table (mode P); either way the stored value is the
+class id and 255 marks ignored pixels. Colour masks are never guessed at: `rgb_to_labels` converts them explicitly.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from gss.palette import Palette
+
+PathLike = str | os.PathLike[str]
+
+# What Pillow raises, depending on where in the file the damage is.
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Image.DecompressionBombError)
+
+
+class UnreadableFile(OSError):
+    """The file exists but is not a complete image."""
+
+
+class ColorMask(ValueError):
+    """The label file holds colours instead of class ids; `rgb` is the decoded (H, W, 3) uint8 array."""
+
+    def __init__(self, message: str, rgb: np.ndarray) -> None:
+        super().__init__(message)
+        self.rgb = rgb
+
+
+def read_image(path: PathLike) -> torch.Tensor:
+    """A photo as uint8 (3, H, W) RGB, upright (an EXIF orientation is applied), alpha dropped.
+
+    Raises FileNotFoundError, UnreadableFile for damaged files, ValueError for images of more than 8 bits a channel.
+    """
+    with _open(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"{path}: expected an image of 8 bits a channel, got mode {image.mode}")
+        _load(path, image)
+        pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def read_label(path: PathLike, palette: Palette | None = None) -> torch.Tensor:
+    """A label map as uint8 (H, W): class ids, 255 = ignore. With a palette, ids outside it are refused.
+
+    Raises FileNotFoundError, UnreadableFile for damaged files, ColorMask for RGB files, ValueError for other modes and
+    for class ids outside the palette.
+    """
+    with _open(path) as image:
+        mode, raw_mode = image.mode, _raw_mode(image)
+        _load(path, image)
+        if mode in ("RGB", "RGBA"):
+            message = (
+                f"{path}: a colour mask (mode {mode}), expected an index PNG (mode L or P) whose values are class ids; "
+                "convert it once with gss.data.labels: "
+                "write_label(path, rgb_to_labels(read_image(path), palette), palette)"
+            )
+            raise ColorMask(message, np.array(image.convert("RGB")))
+        # Grey PNGs of 1, 2 or 4 bits are stretched to 0..255 by image libraries, so their values are no longer ids.
+        if mode not in ("L", "P") or (mode == "L" and raw_mode != "L"):
+            raise ValueError(f"{path}: expected an 8-bit index PNG (mode L or P), got mode {mode} stored as {raw_mode}")
+        labels = np.array(image)
+    if palette is not None:
+        unknown = outside_palette(labels, palette)
+        if unknown:
+            raise ValueError(
+                f"{path}: class ids {', '.join(map(str, unknown))} are outside the palette {palette.name!r} "
+                f"(0..{palette.num_classes - 1}, and 255 for ignore)"
+            )
+    return torch.from_numpy(labels)
+
+
+def write_label(path: PathLike, labels: torch.Tensor, palette: Palette) -> None:
+    """Writes uint8 (H, W) class ids as a mode P PNG: the index is the class id, the colour table shows the palette.
+
+    Reading back gives the ids; any image viewer shows the colours (255 as the ignore colour). Raises TypeError or
+    ValueError for another dtype or shape and for ids outside the palette.
+    """
+    if labels.dtype != torch.uint8:
+        raise TypeError(f"labels: expected uint8, got {labels.dtype}")
+    if labels.ndim != 2:
+        raise ValueError(f"labels: expected (H, W), got {tuple(labels.shape)}")
+    array = labels.detach().cpu().contiguous().numpy()
+    unknown = outside_palette(array, palette)
+    if unknown:
+        raise ValueError(f"labels: class ids {', '.join(map(str, unknown))} are outside the palette {palette.name!r}")
+    image = Image.fromarray(array).convert("L")
+    table = np.empty((256, 3), np.uint8)
+    table[:] = palette.ignore_color
+    table[: palette.num_classes] = palette.colors
+    image.putpalette(table.tobytes())
+    save_image(path, image)
+
+
+def save_image(path: PathLike, image: Image.Image) -> None:
+    """Saves a Pillow image under its final name only once it is complete; the suffix decides the format."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    image.save(temporary)
+    os.replace(temporary, target)
+
+
+def rgb_to_labels(image: torch.Tensor, palette: Palette) -> torch.Tensor:
+    """A colour mask uint8 (3, H, W) as class ids uint8 (H, W), by exact colour; the ignore colour becomes 255.
+
+    Where a class has the ignore colour, the class wins. Raises ValueError listing colours that are not in the palette,
+    with their pixel counts (JPEG masks and resized masks have such colours).
+    """
+    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(f"image: expected uint8 (3, H, W), got {image.dtype} {tuple(image.shape)}")
+    rgb = image.permute(1, 2, 0).cpu().numpy()
+    unknown = unknown_colors(rgb, palette)
+    if unknown:
+        shown = "; ".join(f"{color}: {count} pixels" for color, count in unknown[:8])
+        more = f"; and {len(unknown) - 8} more colours" if len(unknown) > 8 else ""
+        raise ValueError(f"image: colours that are not in the palette {palette.name!r}: {shown}{more}")
+    ids = np.full(1 << 24, palette.ignore_index, np.uint8)
+    ids[_pack(np.array(palette.colors, np.uint8))] = np.arange(palette.num_classes, dtype=np.uint8)
+    return torch.from_numpy(ids[_pack(rgb)])
+
+
+def outside_palette(labels: np.ndarray, palette: Palette) -> list[int]:
+    """The values of a uint8 label array that are neither a class id nor 255, sorted."""
+    counts = np.bincount(labels.ravel(), minlength=256)
+    return [value for value in np.flatnonzero(counts).tolist() if palette.num_classes <= value != palette.ignore_index]
+
+
+def unknown_colors(rgb: np.ndarray, palette: Palette) -> list[tuple[tuple[int, int, int], int]]:
+    """The colours of a uint8 (H, W, 3) mask that the palette lacks, as ((r, g, b), pixels), most frequent first."""
+    packed, counts = np.unique(_pack(rgb), return_counts=True)
+    known = _pack(np.array([*palette.colors, palette.ignore_color], np.uint8))
+    found = [(int(c), int(n)) for c, n in zip(packed, counts, strict=True) if c not in known]
+    found.sort(key=lambda entry: (-entry[1], entry[0]))
+    return [((color >> 16, color >> 8 & 255, color & 255), count) for color, count in found]
+
+
+def _pack(rgb: np.ndarray) -> np.ndarray:
+    wide = rgb.astype(np.uint32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
+def _open(path: PathLike) -> Image.Image:
+    try:
+        return Image.open(path)
+    except FileNotFoundError:
+        raise
+    except _DECODING_ERRORS as error:
+        raise UnreadableFile(f"{path}: cannot be read as an image ({error})") from error
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the file stores a pixel, e.g. "L;4" for four bits; Pillow keeps it beside the decoder's arguments."""
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else image.mode
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _load(path: PathLike, image: Image.Image) -> None:
+    try:
+        image.load()
+    except _DECODING_ERRORS as error:
+        raise UnreadableFile(f"{path}: cannot be read as an image ({error})") from error

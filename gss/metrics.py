@@ -1,0 +1,111 @@
+"""Segmentation metrics, all from one confusion matrix.
+
+Counts are added up over the whole set before any ratio is taken, so the mIoU does not depend on batch size or order.
+Classes that occur in neither prediction nor target have no IoU and stay out of the means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gsskernels import confusion_matrix
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+class SegmentationMetrics:
+    """Accumulates a (K, K) int64 confusion matrix: rows are target classes, columns predictions.
+
+    Pixels with target `ignore_index` are not counted. A prediction outside 0..K-1 on a labelled pixel is wrong for the
+    target's class; such pixels are kept in `unassigned` (K,), because no column of the matrix can hold them.
+    """
+
+    def __init__(self, num_classes: int, class_names: Sequence[str] | None = None, ignore_index: int = 255) -> None:
+        if num_classes < 1:
+            raise ValueError(f"num_classes: expected at least 1, got {num_classes}")
+        names = [f"class {k}" for k in range(num_classes)] if class_names is None else list(class_names)
+        if len(names) != num_classes or len(set(names)) != num_classes:
+            raise ValueError(f"class_names: expected {num_classes} distinct names, got {names}")
+        self.num_classes = num_classes
+        self.class_names = tuple(names)
+        self.ignore_index = ignore_index
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all counts."""
+        self.confusion = torch.zeros(self.num_classes, self.num_classes, dtype=torch.int64)
+        self.unassigned = torch.zeros(self.num_classes, dtype=torch.int64)
+
+    def update(self, prediction: torch.Tensor, target: torch.Tensor) -> None:
+        """Adds integer label maps of one shape, on any device. Raises ValueError when the shapes differ."""
+        if prediction.shape != target.shape:
+            raise ValueError(
+                f"prediction: expected the target's shape {tuple(target.shape)}, got {tuple(prediction.shape)}"
+            )
+        matrix = confusion_matrix(prediction, target, self.num_classes, ignore_index=self.ignore_index).cpu()
+        self.confusion += matrix
+        counted = target[(target != self.ignore_index) & (target >= 0) & (target < self.num_classes)]
+        pixels = torch.bincount(counted.reshape(-1).to(torch.int64), minlength=self.num_classes).cpu()
+        self.unassigned += pixels - matrix.sum(1)
+
+    def add_confusion(self, matrix: torch.Tensor) -> None:
+        """Adds a (K, K) integer matrix, e.g. of `gsskernels.maskige_evaluate` or of another process."""
+        if tuple(matrix.shape) != tuple(self.confusion.shape) or matrix.is_floating_point():
+            raise ValueError(
+                f"matrix: expected integers {tuple(self.confusion.shape)}, got {matrix.dtype} {tuple(matrix.shape)}"
+            )
+        self.confusion += matrix.cpu()
+
+    def compute(self) -> dict[str, Any]:
+        """mIoU, mAcc, aAcc in 0..1 and, under "per_class", IoU, Acc and target pixels of every class.
+
+        IoU_k = hits / (target + predicted - hits), Acc_k = hits / target, aAcc = all hits / all target pixels. A ratio
+        with an empty denominator is None and stays out of the mean, so all values can go to JSON as they are.
+        """
+        hits = self.confusion.diagonal()
+        target = self.confusion.sum(1) + self.unassigned
+        union = target + self.confusion.sum(0) - hits
+        iou = [_ratio(int(h), int(u)) for h, u in zip(hits, union, strict=True)]
+        accuracy = [_ratio(int(h), int(t)) for h, t in zip(hits, target, strict=True)]
+        return {
+            "mIoU": _mean(iou),
+            "mAcc": _mean(accuracy),
+            "aAcc": _ratio(int(hits.sum()), int(target.sum())),
+            "per_class": {
+                name: {"IoU": iou[k], "Acc": accuracy[k], "pixels": int(target[k])}
+                for k, name in enumerate(self.class_names)
+            },
+        }
+
+    def table(self) -> Table:
+        """The same numbers in percent as a rich Table, one row a class and the means below."""
+        from rich.table import Table
+
+        result = self.compute()
+        table = Table("class")
+        for title in ("IoU %", "Acc %", "pixels"):
+            table.add_column(title, justify="right")
+        for name, row in result["per_class"].items():
+            table.add_row(name, _percent(row["IoU"]), _percent(row["Acc"]), f"{row['pixels']:,}")
+        total = sum(row["pixels"] for row in result["per_class"].values())
+        table.add_section()
+        table.add_row("mean", _percent(result["mIoU"]), _percent(result["mAcc"]), f"{total:,}")
+        table.add_row("all pixels", "", _percent(result["aAcc"]), "")
+        return table
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"

@@ -1,0 +1,201 @@
+"""Palette: the colour of every class.
+
+A palette turns a label map into an image (the maskige) and back: X is a table look-up, X^-1 the nearest colour
+(arXiv 2303.11316, section 3.2). The farther apart the colours, the more noise the way back survives. Importing this
+module costs no import of torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+Color = tuple[int, int, int]
+
+MAX_CLASSES = 255  # a label map is uint8 and 255 is the ignore label
+_SHIPPED = Path(__file__).with_name("palettes")
+
+
+@dataclass(frozen=True)
+class Palette:
+    """K class names with one RGB colour each, and the colour of ignored pixels.
+
+    `colors` are K distinct RGB triples, 0..255 a channel; class k is drawn in `colors[k]`. `ignore_index` is 255, the
+    label of pixels that have no class. They are drawn in `ignore_color`, which never takes part in the way back from
+    colours to classes. Raises ValueError or TypeError for anything else.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    colors: tuple[Color, ...]
+    ignore_color: Color = (0, 0, 0)
+    ignore_index: int = 255
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"name: expected a string, got {type(self.name).__name__}")
+        colors = tuple(_color(color, f"colors[{k}]") for k, color in enumerate(self.colors))
+        names = tuple(self.class_names)
+        object.__setattr__(self, "class_names", names)
+        object.__setattr__(self, "colors", colors)
+        object.__setattr__(self, "ignore_color", _color(self.ignore_color, "ignore_color"))
+        if not 1 <= len(colors) <= MAX_CLASSES:
+            raise ValueError(f"colors: expected 1 to {MAX_CLASSES} colours, got {len(colors)}")
+        if len(names) != len(colors):
+            raise ValueError(f"class_names: expected one name a colour ({len(colors)}), got {len(names)}")
+        for k, name in enumerate(names):
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f"class_names[{k}]: expected a name, got {name!r}")
+        _require_distinct(colors, "colors")
+        _require_distinct(names, "class_names")
+        if self.ignore_index != 255:
+            raise ValueError(f"ignore_index: expected 255, the uint8 label of no class, got {self.ignore_index!r}")
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.colors)
+
+    def tensor(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> torch.Tensor:
+        """The colours as a (K, 3) tensor; uint8 unless `dtype` says otherwise."""
+        import torch
+
+        return torch.tensor(self.colors, dtype=torch.uint8 if dtype is None else dtype, device=device)
+
+    def min_distance(self) -> tuple[float, tuple[int, int]]:
+        """The closest two colours: (Euclidean distance in levels, (i, j)); (inf, (0, 0)) for one class.
+
+        Half of this distance is the error that every pixel of a maskige survives.
+        """
+        best, pair = math.inf, (0, 0)
+        for i, first in enumerate(self.colors):
+            for j in range(i + 1, self.num_classes):
+                distance = math.dist(first, self.colors[j])
+                if distance < best:
+                    best, pair = distance, (i, j)
+        return best, pair
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: name, classes, colors, ignore_color, ignore_index."""
+        return {
+            "name": self.name,
+            "classes": list(self.class_names),
+            "colors": [list(color) for color in self.colors],
+            "ignore_color": list(self.ignore_color),
+            "ignore_index": self.ignore_index,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, name: str = "palette") -> Palette:
+        """The inverse of `to_dict`. Only "colors" is required; `name` stands in where the mapping has none.
+
+        Unnamed classes are called "class 0", "class 1" and so on. A "source" note is allowed and dropped. Raises
+        ValueError or TypeError for unknown keys and wrong values.
+        """
+        if not isinstance(values, Mapping):
+            raise TypeError(f"palette: expected a mapping with the key 'colors', got {type(values).__name__}")
+        unknown = sorted(set(values) - {"name", "classes", "colors", "ignore_color", "ignore_index", "source"})
+        if unknown:
+            raise ValueError(
+                f"palette: unknown key {', '.join(map(repr, unknown))}; known are name, classes, colors, ignore_color, "
+                "ignore_index, source"
+            )
+        if "colors" not in values:
+            raise ValueError("palette: the key 'colors' (a list of [r, g, b]) is missing")
+        colors = values["colors"]
+        if isinstance(colors, str) or not isinstance(colors, Sequence):
+            raise TypeError(f"colors: expected a list of [r, g, b], got {type(colors).__name__}")
+        classes = values.get("classes")
+        if classes is None:
+            classes = [f"class {k}" for k in range(len(colors))]
+        elif isinstance(classes, str) or not isinstance(classes, Sequence):
+            raise TypeError(f"classes: expected a list of names, got {type(classes).__name__}")
+        return cls(
+            name=values.get("name", name),
+            class_names=tuple(classes),
+            colors=tuple(colors),
+            ignore_color=values.get("ignore_color", (0, 0, 0)),
+            ignore_index=values.get("ignore_index", 255),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the palette as JSON, one class a line."""
+        values = {key: json.dumps(value, ensure_ascii=False) for key, value in self.to_dict().items()}
+        for key, rows in (("classes", self.class_names), ("colors", self.colors)):
+            values[key] = "[\n    " + ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n  ]"
+        text = "{\n" + ",\n".join(f'  "{key}": {value}' for key, value in values.items()) + "\n}\n"
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, target)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Palette:
+        """Reads a palette from JSON. Raises FileNotFoundError, or ValueError naming the file and the mistake."""
+        source = Path(path)
+        try:
+            return cls.from_dict(json.loads(source.read_text(encoding="utf-8")), name=source.stem)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{source}: not a palette: {error}") from error
+
+    @classmethod
+    def named(cls, name: str) -> Palette:
+        """A palette that ships with gss, see `palette_names`. Raises ValueError for any other name."""
+        if name not in palette_names():
+            raise ValueError(f"name: expected one of {', '.join(palette_names())}, got {name!r}")
+        return cls.load(_SHIPPED / f"{name}.json")
+
+
+def palette_names() -> tuple[str, ...]:
+    """The names of the palettes that ship with gss, sorted."""
+    return tuple(sorted(file.stem for file in _SHIPPED.glob("*.json")))
+
+
+def get_palette(name_or_path: str | os.PathLike[str] | Palette) -> Palette:
+    """A shipped palette by name, else the JSON file at that path. Raises ValueError when it is neither."""
+    if isinstance(name_or_path, Palette):
+        return name_or_path
+    text = os.fspath(name_or_path)
+    if text in palette_names():
+        return Palette.named(text)
+    if Path(text).is_file():
+        return Palette.load(text)
+    raise ValueError(
+        f"palette: expected one of {', '.join(palette_names())} or the path of a palette JSON file, got {text!r}"
+    )
+
+
+def _require_distinct(values: tuple[Any, ...], argument: str) -> None:
+    first: dict[Any, int] = {}
+    for k, value in enumerate(values):
+        if value in first:
+            raise ValueError(f"{argument}: expected distinct values, but {first[value]} and {k} are both {value!r}")
+        first[value] = k
+
+
+def _color(value: Any, argument: str) -> Color:
+    """Three integers 0..255 as a tuple; booleans and floats are refused, they are nearly always a scaling mistake."""
+    message = f"{argument}: expected three integers 0..255 (r, g, b), got {value!r}"
+    if isinstance(value, str):
+        raise TypeError(message)
+    try:
+        channels = tuple(value)
+    except TypeError as error:
+        raise TypeError(message) from error
+    if len(channels) != 3:
+        raise ValueError(message)
+    for channel in channels:
+        if isinstance(channel, bool) or not isinstance(channel, int):
+            raise TypeError(message)
+        if not 0 <= channel <= 255:
+            raise ValueError(message)
+    red, green, blue = channels
+    return red, green, blue
