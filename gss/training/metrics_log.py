@@ -1,0 +1,69 @@
+"""metrics.jsonl: one JSON object a line, one line a step, no step twice."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from gss.training.checkpoint import write_atomically
+
+
+def read_metrics(path: Path | str, stage: str | None = None) -> list[dict[str, Any]]:
+    """The lines of a metrics file, of one stage if named. A last line cut short by a killed process is left out.
+
+    Raises:
+        ValueError: if a line other than the last is not JSON.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(f"{path}:{number}: not a JSON object ({error})") from error
+    return [record for record in records if stage is None or record.get("stage") == stage]
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    # JSON has no NaN and no infinity
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(finite, allow_nan=False) + "\n"
+
+
+class MetricsLog:
+    """Append-only log of one stage. Opening it drops the stage's lines past `after_step` (those a resume repeats)."""
+
+    def __init__(self, path: Path, stage: str, after_step: int) -> None:
+        self.path = path
+        self.stage = stage
+        records = read_metrics(path)
+        kept = [r for r in records if r.get("stage") != stage or r["step"] <= after_step]
+        text = "".join(_line(record) for record in kept)
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            write_atomically(path, lambda temporary: _write_text(temporary, text))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Append the line of `step` (1-based: steps done); it survives the process being killed."""
+        self._file.write(_line({"stage": self.stage, "step": step, **values}))
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Flush to the disk, so that a checkpoint written next is never ahead of the log."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gss.training import Progress, read_metrics
+from gss.training.progress import StepClock, format_duration
+
+
+def test_gradient_accumulation_equals_the_larger_batch(tiny: ModuleType, tmp_path: Path) -> None:
+    losses, weights = [], []
+    for run_dir, batch_size, micro_batches in ((tmp_path / "whole", 4, 1), (tmp_path / "split", 1, 4)):
+        torch.manual_seed(7)
+        net = tiny.TinyNet(regularised=False)
+        tiny.run(run_dir, net, steps=8, batch_size=batch_size, gradient_accumulation=micro_batches, clip_norm=None)
+        assert net.calls == 8 * micro_batches
+        losses.append([line["loss"] for line in read_metrics(run_dir / "metrics.jsonl")])
+        weights.append(torch.cat([p.flatten() for p in net.parameters()]))
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-4, atol=1e-5)
+
+
+class Scalar(nn.Module):
+    """loss = weight, so that AdamW without decay moves the weight by the learning rate each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(1.0))
+        self.seen: list[float] = []
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        return {"loss": self.weight}
+
+    def after_step(self) -> None:
+        self.seen.append(self.weight.item())
+
+
+def test_ema_weights_are_the_result(tiny: ModuleType, tmp_path: Path) -> None:
+    net = Scalar()
+    tiny.run(tmp_path, net, steps=6, ema_decay=0.5, schedule="constant", warmup_steps=0, learning_rate=0.1)
+    assert net.seen == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], abs=1e-5)
+    expected = net.seen[0]
+    for weight in net.seen[1:]:
+        expected = 0.5 * expected + 0.5 * weight
+    assert net.weight.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_clip_norm_limits_the_gradient(tiny: ModuleType, tmp_path: Path) -> None:
+    net = Scalar()
+    tiny.run(tmp_path, net, steps=2, clip_norm=0.25, ema_decay=0.0)
+    state = torch.load(tmp_path / "checkpoints" / "tiny" / "step_0000002.pt", weights_only=True)
+    first_moment = state["optimizer"]["state"][0]["exp_avg"]
+    # after two steps with the gradient 0.25: (1 - 0.9 ** 2) * 0.25
+    assert float(first_moment) == pytest.approx(0.19 * 0.25, rel=1e-4)
+    # the log has the norm before clipping
+    assert [line["grad_norm"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [1.0, 1.0]
+
+
+def test_bf16_stage_after_a_float32_stage(tiny: ModuleType, tmp_path: Path) -> None:
+    tiny.run(tmp_path / "a", steps=2)
+    _, net = tiny.run(tmp_path / "b", steps=2, mixed_precision="bf16")
+    exact, rounded = (read_metrics(tmp_path / run / "metrics.jsonl")[0]["loss"] for run in "ab")
+    assert exact != rounded and rounded == pytest.approx(exact, rel=2e-2)
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+    assert "_original_forward" not in vars(net)
+
+
+def test_bad_arguments(tiny: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"dataset: 3 samples, but one step takes 4 .*lower batch_size"):
+        tiny.run(tmp_path, dataset=tiny.NoisyPatches(3))
+    with pytest.raises(ValueError, match="nothing to train"):
+        tiny.run(tmp_path, tiny.TinyNet().requires_grad_(False))
+    with pytest.raises(ValueError, match="checkpoint_every: expected at least 1, got 0"):
+        tiny.run(tmp_path, checkpoint_every=0)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"accuracy": torch.tensor(1.0)}, r"got \['accuracy'\]"),
+        (torch.tensor(1.0), "got Tensor"),
+        ({"loss": torch.ones(2)}, r"got shape \(2,\)"),
+    ],
+)
+def test_module_without_a_loss(tiny: ModuleType, tmp_path: Path, outputs: Any, message: str) -> None:
+    net = Scalar()
+    net.forward = lambda batch: outputs  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=message):
+        tiny.run(tmp_path, net)
+
+
+def test_sample_errors_reach_the_caller(tiny: ModuleType, tmp_path: Path) -> None:
+    class Broken(tiny.NoisyPatches):  # type: ignore[name-defined, misc]
+        def sample(self, index: int, generator: torch.Generator) -> dict[str, Any]:
+            if index == 5:
+                raise OSError("image 5 cannot be read")
+            return super().sample(index, generator)
+
+    with pytest.raises(OSError, match="image 5 cannot be read"):
+        tiny.run(tmp_path, dataset=Broken())
+
+
+def test_step_clock_ignores_the_first_steps() -> None:
+    times = iter([100.0, 100.5, 101.0])
+    clock = StepClock(lambda: next(times))
+    for _ in range(3):
+        clock.tick()
+    assert clock.rate is None
+    clock.tick()
+    clock.tick()
+    assert clock.rate == pytest.approx(2.0)
+
+
+def test_plain_progress_lines() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.start("prior", 4, 10, log_every=2)
+    progress.update(5, {"loss": 1.25}, None)
+    progress.update(6, {"loss": 1.0}, None)
+    progress.update(8, {"loss": 0.5}, 0.5)
+    progress.stop()
+    assert stream.getvalue().splitlines() == [
+        "prior: resuming after step 4 of 10",
+        "prior 6/10  loss 1.0000  - it/s  -:-- left",
+        "prior 8/10  loss 0.5000  0.50 it/s  0:04 left",
+    ]
+
+
+def test_progress_bar_on_a_terminal() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    progress = Progress(stream)
+    progress.start("prior", 0, 10, log_every=2)
+    progress.update(10, {"loss": 0.5}, 2.0)
+    progress.stop()
+    assert "prior" in stream.getvalue() and "10/10" in stream.getvalue() and "0.5000" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75.4, "1:15"), (3675, "1:01:15")])
+def test_format_duration(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
