@@ -1,0 +1,49 @@
+"""Arguments that several commands share, and their types."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+Subparsers = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def size(text: str) -> tuple[int, int]:
+    """HEIGHTxWIDTH in pixels, as (height, width)."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 128x192, got {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def override(text: str) -> str:
+    """KEY.PATH=VALUE, checked for its form only; the recipe checks key and value."""
+    key, equals, _ = text.partition("=")
+    if not equals or not key.strip():
+        raise argparse.ArgumentTypeError(f"expected key.path=value such as prior_stage.steps=500, got {text!r}")
+    return text
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The positional RUN."""
+    parser.add_argument("model", metavar="RUN", type=Path, help="folder of a finished run, or a hub repository")
+
+
+def add_data(parser: argparse.ArgumentParser, *, split: str | None = None) -> None:
+    """--data DIR, and --split where the command works on one."""
+    help_text = "folder with images/SPLIT/NAME.jpg (or .png) and annotations/SPLIT/NAME.png"
+    parser.add_argument("--data", metavar="DIR", type=Path, required=True, help=help_text)
+    if split is not None:
+        parser.add_argument("--split", default=split, help=f"which split of it (default: {split})")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json FILE."""
+    parser.add_argument("--json", metavar="FILE", help="also write the outcome as JSON; - prints only that")

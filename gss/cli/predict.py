@@ -1,0 +1,63 @@
+"""gss predict: segment images and save the pictures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from gss.cli.arguments import Subparsers, add_run
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "predict",
+        help="segment images and save labels, overlay, maskige and a strip of all",
+        description="For each image NAME: NAME_labels.png (class ids in the palette's colours), NAME_overlay.png, "
+        "NAME_maskige.png and NAME_strip.png.",
+    )
+    add_run(parser)
+    parser.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="image file, or a folder of them")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the pictures")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import gss
+    from gss.result import Result
+
+    files = image_files(arguments.images)
+    model = gss.load(arguments.model)
+    for file in files:
+        result = model.predict(file)
+        assert isinstance(result, Result)  # one image in, one result out
+        result.name = file.stem
+        print(result.save(arguments.out)["strip"], flush=True)
+    return 0
+
+
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """The files themselves and the images in the folders, in order.
+
+    Raises FileNotFoundError for what does not exist, ValueError for a folder without images and for two files of one
+    name, whose pictures would overwrite each other.
+    """
+    from gss.data.folder import IMAGE_SUFFIXES, list_files
+
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = list_files(path, IMAGE_SUFFIXES)
+            if not found:
+                raise ValueError(f"{path}: no images in this folder ({', '.join(IMAGE_SUFFIXES)})")
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise FileNotFoundError(f"{path}: no such file or folder")
+    by_name: dict[str, Path] = {}
+    for file in files:
+        other = by_name.setdefault(file.stem, file)
+        if other is not file:
+            raise ValueError(f"{other} and {file} would write the same file names; predict them into two folders")
+    return files

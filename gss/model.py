@@ -1,0 +1,164 @@
+"""GSS: a photo becomes tokens, tokens become a maskige, the maskige's colours become classes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from .backbones import ImageEncoder
+from .config import PriorConfig, TokenizerConfig
+from .inference import pad_to_alignment, to_images
+from .maskige import Maskige
+from .palette import Palette
+from .prior import TokenHead, Trunk
+from .result import Result
+from .tokenizers.compact import CompactTokenizer
+
+if TYPE_CHECKING:
+    from .twin import PixelClassifier
+
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class Prediction(NamedTuple):
+    """tokens (B, h, w) int64; maskige (B, 3, h*stride, w*stride) in 0..1; labels (B, H, W) uint8; margin (B, H, W)."""
+
+    tokens: Tensor
+    maskige: Tensor
+    labels: Tensor
+    margin: Tensor
+
+
+class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-segmentation", "generative"]):
+    """Generative semantic segmentation (arXiv 2303.11316) with the compact tokenizer.
+
+    The arguments are plain mappings, so that `save_pretrained` writes them to config.json and `from_pretrained`
+    rebuilds the model from the folder alone.
+
+    Args:
+        palette: `Palette.to_dict()`.
+        backbone: see `gss.backbones.ImageEncoder`.
+        tokenizer: the fields of `gss.config.TokenizerConfig`.
+        prior: the fields of `gss.config.PriorConfig`.
+    """
+
+    architecture = "gss"
+
+    def __init__(
+        self,
+        palette: Mapping[str, Any],
+        backbone: Mapping[str, Any],
+        tokenizer: Mapping[str, Any],
+        prior: Mapping[str, Any],
+        architecture: str = "gss",
+    ) -> None:
+        super().__init__()
+        require_architecture(architecture, self.architecture)
+        self.palette = Palette.from_dict(dict(palette))
+        self.prior_config = PriorConfig(**prior)
+        self.tokenizer_config = TokenizerConfig(**tokenizer)
+        self.maskige = Maskige(self.palette)
+        self.tokenizer = CompactTokenizer(self.tokenizer_config)
+        self.encoder = ImageEncoder(backbone)
+        self.trunk = Trunk(self.encoder.channels, self.prior_config)
+        self.token_head = TokenHead(self.prior_config.head_channels, self.tokenizer.codes)
+        # Training only: fills unlabelled areas, so that every maskige pixel has a colour (paper section 3.3).
+        self.pixel_head = nn.Conv2d(self.prior_config.trunk_channels, self.palette.num_classes, 1)
+
+    def forward(self, images: Tensor) -> Prediction:
+        """images uint8 (B, 3, H, W), any size -> Prediction at that size."""
+        height, width = images.shape[-2:]
+        padded = pad_to_alignment(images)
+        _, hidden = self.trunk(self.encoder(padded))
+        tokens = self.token_head.tokens(hidden)
+        maskige = self.tokenizer.decode(tokens)
+        decoded = self.maskige.decode(maskige, size=(padded.shape[-2], padded.shape[-1]))
+        return Prediction(tokens, maskige, decoded.labels[:, :height, :width], decoded.margin[:, :height, :width])
+
+    @torch.inference_mode()
+    def predict(self, source: Any) -> Result | list[Result]:
+        """Segment an image, or a list or batch of them.
+
+        Args:
+            source: a path, PIL image, uint8 array (H, W, 3), uint8 tensor (3, H, W); a list of these; or a uint8
+                tensor (B, 3, H, W). Any size.
+
+        Returns:
+            A `Result`, or a list of them if several images came.
+        """
+        images, names, single = to_images(source)
+        self.eval()
+        device = self.token_head.weight.device
+        results = []
+        for image, name in zip(images, names, strict=True):
+            prediction = self(image[None].to(device))
+            results.append(
+                Result(
+                    image=image,
+                    labels=prediction.labels[0].cpu(),
+                    margin=prediction.margin[0].float().cpu(),
+                    maskige=(prediction.maskige[0] * 255).round().to(torch.uint8).cpu(),
+                    tokens=prediction.tokens[0].cpu(),
+                    palette=self.palette,
+                    name=name,
+                )
+            )
+        return results[0] if single else results
+
+    def num_parameters(self) -> dict[str, int]:
+        """Learned parameters by part, codebook included."""
+        parts = ("tokenizer", "encoder", "trunk", "token_head")
+        counts = {name: sum(p.numel() for p in getattr(self, name).parameters()) for name in parts}
+        counts["tokenizer"] += self.tokenizer.quantizer.codebook.numel()
+        return counts
+
+
+def load(path: str | os.PathLike[str]) -> GSS | PixelClassifier:
+    """The model of a run folder or hub repository, in eval mode.
+
+    Raises:
+        FileNotFoundError: no such folder, or one without config.json, which a run gets when training has finished.
+        ValueError: a configuration of no known architecture.
+    """
+    from .twin import PixelClassifier
+
+    folder = Path(path)
+    if not folder.exists():
+        if not HUB_NAME.fullmatch(str(path)):
+            raise FileNotFoundError(
+                f"{folder}: no such run folder, and no name of a hub repository (owner/name) either"
+            )
+        return _from_pretrained(GSS, str(path))
+    for file in ("config.json", "model.safetensors"):
+        if not (folder / file).is_file():
+            raise FileNotFoundError(
+                f"{folder}: no {file}, so this is no finished run; `gss train ... --out {folder} --resume` finishes one"
+            )
+    architecture = json.loads((folder / "config.json").read_text()).get("architecture", GSS.architecture)
+    for model in (GSS, PixelClassifier):
+        if model.architecture == architecture:
+            return _from_pretrained(model, str(folder))
+    raise ValueError(f"{folder / 'config.json'}: unknown architecture {architecture!r}")
+
+
+def _from_pretrained(model: type[GSS] | type[PixelClassifier], name: str) -> GSS | PixelClassifier:
+    # huggingface_hub announces local weights on standard output, which belongs to the caller's results.
+    with contextlib.redirect_stdout(sys.stderr):
+        loaded: GSS | PixelClassifier = model.from_pretrained(name)
+    return loaded.eval()
+
+
+def require_architecture(got: str, expected: str) -> None:
+    if got != expected:
+        raise ValueError(f"architecture: expected {expected!r}, got {got!r}; gss.load picks the right class")

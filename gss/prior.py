@@ -1,0 +1,107 @@
+"""The conditioning network's trunk and token head: image features -> maskige tokens (paper section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import gsskernels
+
+from .config import PriorConfig
+from .swin import SwinBlock
+
+
+class ConvNormReLU(nn.Sequential):
+    """1x1 convolution without bias, batch norm, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        convolution = nn.Conv2d(inputs, outputs, 1, bias=False)
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+        super().__init__(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Trunk(nn.Module):
+    """Multi-level aggregation and Swin blocks.
+
+    Every feature level is brought to `level_channels`, resized to the finest level, concatenated and fused; the Swin
+    blocks then mix the fused map. Returns (fused, hidden): the map before the Swin blocks, which the auxiliary pixel
+    head reads, and the `head_channels` map after them, both at the finest level's size.
+
+    With `swin_stride` 1 the Swin blocks see the fused map itself, as in the paper. With 2 they see 2x2 cells merged
+    into one, at a quarter of the cost, and their result is added to the fused map: the small recipes' choice.
+    """
+
+    def __init__(self, channels: Sequence[int], config: PriorConfig) -> None:
+        super().__init__()
+        self.swin_stride = config.swin_stride
+        self.levels = nn.ModuleList(ConvNormReLU(c, config.level_channels) for c in channels)
+        self.fusion = ConvNormReLU(config.level_channels * len(channels), config.trunk_channels)
+        self.merge, self.expand = _merge_and_expand(config)
+        self.blocks = nn.ModuleList(
+            SwinBlock(config.swin_channels, config.swin_heads, config.window, config.window // 2 if i % 2 else 0)
+            for i in range(config.swin_depth)
+        )
+        self.norm = nn.LayerNorm(config.swin_channels)
+        self.before_head = nn.Sequential(
+            ConvNormReLU(config.trunk_channels, config.head_channels), nn.Dropout2d(config.dropout)
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        size = features[0].shape[-2:]
+        levels = [
+            F.interpolate(level(feature), size=size, mode="bilinear", align_corners=False)
+            for level, feature in zip(self.levels, features, strict=True)
+        ]
+        fused = self.fusion(torch.cat(levels, 1))
+        even = F.pad(fused, (0, -size[1] % self.swin_stride, 0, -size[0] % self.swin_stride))
+        x = self.merge(even).permute(0, 2, 3, 1)
+        for block in self.blocks:
+            x = block(x)
+        mixed = self.expand(self.norm(x).permute(0, 3, 1, 2))
+        if self.swin_stride > 1:
+            mixed = fused + mixed[..., : size[0], : size[1]]
+        return fused, self.before_head(mixed)
+
+
+def _merge_and_expand(config: PriorConfig) -> tuple[nn.Module, nn.Module]:
+    """Modules that take the fused map to the Swin blocks' resolution and back; odd sides are rounded up."""
+    stride = config.swin_stride
+    if stride == 1:
+        if config.swin_channels != config.trunk_channels:
+            raise ValueError(
+                f"swin_channels: expected trunk_channels ({config.trunk_channels}) where swin_stride is 1, "
+                f"got {config.swin_channels}"
+            )
+        return nn.Identity(), nn.Identity()
+    if stride != 2:
+        raise ValueError(f"swin_stride: expected 1 or 2, got {stride}")
+    merge = nn.Conv2d(config.trunk_channels, config.swin_channels, 2, stride=2)
+    expand = nn.Sequential(nn.Conv2d(config.swin_channels, 4 * config.trunk_channels, 1), nn.PixelShuffle(2))
+    return merge, expand
+
+
+class TokenHead(nn.Module):
+    """The linear layer over V tokens. Its logits are never stored: training and inference use fused operations."""
+
+    def __init__(self, channels: int, codes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(codes, channels) * 0.01)
+        self.bias = nn.Parameter(torch.zeros(codes))
+
+    def tokens(self, hidden: Tensor) -> Tensor:
+        """hidden (B, C, h, w) -> most likely token of every cell, (B, h, w) int64."""
+        return gsskernels.linear_argmax(hidden, self.weight.to(hidden.dtype), self.bias.to(hidden.dtype), dim=1)
+
+    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy over the cells whose target (B, h, w) is a token; the value V means ignore.
+
+        0 where a batch has no such cell, instead of 0 / 0.
+        """
+        ignore = self.weight.shape[0]
+        total = gsskernels.linear_cross_entropy(
+            hidden.float(), self.weight, targets, self.bias, dim=1, ignore_index=ignore, reduction="sum"
+        )
+        return total / (targets != ignore).sum().clamp_min(1)

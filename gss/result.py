@@ -1,0 +1,98 @@
+"""What a prediction gives back, and how it is written to disk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from gss.data.labels import save_image, write_label
+from gss.palette import Palette
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+INTEGERS = (torch.uint8, torch.int16, torch.int32, torch.int64)
+
+
+@dataclass(eq=False)
+class Result:
+    """One segmented image.
+
+    image: uint8 (3, H, W), the photo, RGB.
+    labels: uint8 (H, W), the class id of every pixel.
+    margin: float32 (H, W), how sure the decision is: for a GSS model the distance from the decoded colour to the wall
+        between the winning and the runner-up colour, in palette units (levels of 0..255); 0 is undecided.
+    maskige: uint8 (3, h, w), the image the tokens decode to, or None for a model that paints none.
+    tokens: integer (ht, wt), the codebook indices the model predicted, or None likewise.
+    name: the stem of the files `save` writes.
+
+    Raises TypeError or ValueError for another dtype or shape.
+    """
+
+    image: torch.Tensor
+    labels: torch.Tensor
+    margin: torch.Tensor
+    palette: Palette
+    maskige: torch.Tensor | None = None
+    tokens: torch.Tensor | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        size = tuple(self.image.shape[1:])
+        _check("image", self.image, "uint8", torch.uint8, "(3, H, W)", _is_rgb(self.image))
+        _check("labels", self.labels, "uint8", torch.uint8, f"{size}", self.labels.shape == size)
+        _check("margin", self.margin, "float32", torch.float32, f"{size}", self.margin.shape == size)
+        if self.maskige is not None:
+            _check("maskige", self.maskige, "uint8", torch.uint8, "(3, h, w)", _is_rgb(self.maskige))
+        if self.tokens is not None:
+            dtype = self.tokens.dtype if self.tokens.dtype in INTEGERS else None
+            _check("tokens", self.tokens, "integers", dtype, "(ht, wt)", self.tokens.ndim == 2)
+
+    def overlay(self) -> Image.Image:
+        """The photo with the classes blended over it and their borders drawn, at the photo's size."""
+        from gss.visualize import overlay
+
+        return overlay(self.image, self.labels, self.palette)
+
+    def strip(self) -> Image.Image:
+        """Photo, tokens, maskige, overlay with legend and margin side by side; panels without data are left out."""
+        from gss.visualize import strip
+
+        return strip(self)
+
+    def save(self, directory: str | os.PathLike[str]) -> dict[str, Path]:
+        """Writes NAME_labels.png (index PNG in the palette's colours) and NAME_{overlay,maskige,strip}.png.
+
+        Returns the paths by kind: "labels", "overlay", "maskige" (only where there is one), "strip". NAME is
+        `self.name`, or "result" without one. The directory is made where it is missing.
+        """
+        from gss.visualize import to_pillow
+
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = self.name or "result"
+        kinds = ["labels", "overlay", "strip"] if self.maskige is None else ["labels", "overlay", "maskige", "strip"]
+        paths = {kind: folder / f"{name}_{kind}.png" for kind in kinds}
+        write_label(paths["labels"], self.labels, self.palette)
+        save_image(paths["overlay"], self.overlay())
+        if self.maskige is not None:
+            save_image(paths["maskige"], to_pillow(self.maskige))
+        save_image(paths["strip"], self.strip())
+        return paths
+
+
+def _is_rgb(image: torch.Tensor) -> bool:
+    return image.ndim == 3 and image.shape[0] == 3
+
+
+def _check(name: str, value: torch.Tensor, kind: str, dtype: torch.dtype | None, shape: str, fits: bool) -> None:
+    message = f"{name}: expected {kind} {shape}, got {value.dtype} {tuple(value.shape)}"
+    if value.dtype != dtype:
+        raise TypeError(message)
+    if not fits:
+        raise ValueError(message)

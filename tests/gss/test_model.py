@@ -1,0 +1,135 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gss
+from gss.palette import Palette
+from gss.training.run import build_gss, save_model
+from tests.gss.tiny import tiny_recipe
+
+PALETTE = Palette.named("scenes")
+
+
+@pytest.fixture(scope="module")
+def model() -> gss.GSS:
+    torch.manual_seed(0)
+    return build_gss(tiny_recipe(), PALETTE).eval()
+
+
+@pytest.fixture(scope="module")
+def twin() -> gss.PixelClassifier:
+    torch.manual_seed(0)
+    recipe = tiny_recipe()
+    return gss.PixelClassifier(PALETTE.to_dict(), recipe.backbone, vars(recipe.prior)).eval()
+
+
+def photo(height: int, width: int) -> torch.Tensor:
+    return torch.randint(256, (3, height, width), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (37, 53), (1, 1), (4, 130)])
+def test_any_size(model, twin, height: int, width: int) -> None:
+    image = photo(height, width)
+    result = model.predict(image)
+    cells = (-(-height // 4), -(-width // 4))
+    assert result.labels.shape == (height, width)
+    assert result.labels.dtype == torch.uint8
+    assert int(result.labels.max()) < 8
+    assert result.tokens.shape == cells
+    assert result.maskige.shape == (3, 2 * cells[0], 2 * cells[1])
+    assert torch.isfinite(result.margin).all()
+    plain = twin.predict(image)
+    assert plain.labels.shape == (height, width)
+    assert plain.tokens is None and plain.maskige is None
+    assert plain.margin.min() >= 0 and plain.margin.max() <= 1
+
+
+def test_labels_are_the_decoded_tokens(model) -> None:
+    result = model.predict(photo(32, 48))
+    painted = model.tokenizer.decode(result.tokens[None])
+    assert torch.equal(model.maskige.decode(painted, size=(32, 48)).labels[0], result.labels)
+    assert torch.equal((painted[0] * 255).round().to(torch.uint8), result.maskige)
+
+
+def test_every_kind_of_source_gives_the_same_labels(model, tmp_path: Path) -> None:
+    image = photo(24, 36)
+    array = image.permute(1, 2, 0).numpy()
+    Image.fromarray(array).save(tmp_path / "street.png")
+    expected = model.predict(image)
+    from_path = model.predict(tmp_path / "street.png")
+    assert from_path.name == "street"
+    for result in (from_path, model.predict(str(tmp_path / "street.png")), model.predict(Image.fromarray(array))):
+        assert torch.equal(result.labels, expected.labels)
+    assert torch.equal(model.predict(array).labels, expected.labels)
+    many = model.predict([image, photo(10, 11)])
+    assert torch.equal(many[0].labels, expected.labels) and many[1].labels.shape == (10, 11)
+    batch = model.predict(torch.stack([image, image]))
+    assert len(batch) == 2 and torch.equal(batch[1].labels, expected.labels)
+    gray = model.predict(np.zeros((8, 9), np.uint8))
+    assert torch.equal(gray.image, torch.zeros(3, 8, 9, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (torch.zeros(3, 8, 8), TypeError, "image: expected uint8 values 0..255, got torch.float32"),
+        (torch.zeros(4, 8, 8, dtype=torch.uint8), ValueError, r"image: expected a tensor \(3, H, W\), got \(4, 8, 8\)"),
+        (torch.zeros(3, 0, 8, dtype=torch.uint8), ValueError, "image: expected at least one pixel"),
+        (np.zeros((8, 8, 4), np.uint8), ValueError, r"expected an array \(H, W, 3\) or \(H, W\), got \(8, 8, 4\)"),
+        (7, TypeError, "image: expected a path, PIL image, numpy array or tensor, got int"),
+    ],
+)
+def test_bad_sources_are_named(model, source, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        model.predict(source)
+
+
+@pytest.mark.parametrize("kind", ["model", "twin"])
+def test_saved_and_loaded_models_agree(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    original = request.getfixturevalue(kind)
+    save_model(original, tmp_path)
+    loaded = gss.load(tmp_path)
+    assert type(loaded) is type(original)
+    assert not loaded.training
+    assert loaded.palette == PALETTE
+    image = photo(33, 47)
+    assert torch.equal(loaded.predict(image).labels, original.predict(image).labels)
+    assert loaded.num_parameters() == original.num_parameters()
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
+
+
+def test_loading_prints_nothing_on_standard_output(model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_model(model, tmp_path)
+    gss.load(tmp_path)
+    assert capsys.readouterr().out == ""
+
+
+def test_unfinished_and_unknown_runs_are_refused(model, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such run folder"):
+        gss.load(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="no config.json, so this is no finished run"):
+        gss.load(tmp_path)
+    save_model(model, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"architecture": "oracle"}))
+    with pytest.raises(ValueError, match="unknown architecture 'oracle'"):
+        gss.load(tmp_path)
+
+
+def test_swin_stride_one_needs_equal_channels() -> None:
+    recipe = tiny_recipe()
+    recipe.prior.swin_stride = 1
+    with pytest.raises(ValueError, match=r"swin_channels: expected trunk_channels \(8\)"):
+        build_gss(recipe, PALETTE)
+    recipe.prior.swin_channels = 8
+    assert build_gss(recipe, PALETTE).eval().predict(photo(20, 20)).labels.shape == (20, 20)
+
+
+def test_backbone_without_a_model_type_is_named() -> None:
+    recipe = tiny_recipe(backbone={"depths": [1]})
+    with pytest.raises(ValueError, match=r"backbone.model_type: expected the name of a transformers model, got None"):
+        build_gss(recipe, PALETTE)

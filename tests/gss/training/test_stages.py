@@ -1,0 +1,140 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from gss.palette import Palette
+from gss.training.run import build_gss
+from gss.training.stages import (
+    ClassifierTraining,
+    PriorTraining,
+    TokenizerTraining,
+    class_weights,
+    cross_entropy,
+    palette_distances,
+)
+from gss.twin import PixelClassifier
+from tests.gss.tiny import tiny_recipe
+
+PALETTE = Palette.named("scenes")
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return build_gss(tiny_recipe(), PALETTE)
+
+
+def batch(height: int = 32, width: int = 48) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(8, (2, height, width), generator=generator).to(torch.uint8)
+    label[:, : height // 2, : width // 3] = 255
+    image = torch.randint(256, (2, 3, height, width), generator=generator).to(torch.uint8)
+    return {"image": image, "label": label}
+
+
+def test_palette_distances_are_squared_differences() -> None:
+    maskige, colors = torch.rand(2, 3, 4, 5), torch.rand(6, 3)
+    expected = (maskige[:, None] - colors[None, :, :, None, None]).square().sum(2)
+    assert torch.allclose(palette_distances(maskige, colors), expected, atol=1e-5)
+
+
+def test_cross_entropy_equals_torch_where_something_is_labelled_and_is_zero_where_nothing_is() -> None:
+    logits, weight = torch.randn(2, 5, 3, 4), torch.rand(5) + 0.1
+    labels = torch.randint(5, (2, 3, 4))
+    labels[0, 0] = 255
+    assert torch.allclose(cross_entropy(logits, labels), F.cross_entropy(logits, labels, ignore_index=255))
+    expected = F.cross_entropy(logits, labels, weight=weight, ignore_index=255)
+    assert torch.allclose(cross_entropy(logits, labels, weight), expected)
+    assert cross_entropy(logits, torch.full_like(labels, 255), weight) == 0
+
+
+def test_class_weights_have_mean_one_over_pixels_and_follow_the_power() -> None:
+    weights = class_weights([900, 100, 0], 0.5)
+    assert weights[1] / weights[0] == pytest.approx(3.0)
+    assert float(weights[0] * 0.9 + weights[1] * 0.1) == pytest.approx(1.0)
+    assert torch.equal(class_weights([900, 100], 0.0), torch.ones(2))
+    with pytest.raises(ValueError, match="pixels"):
+        class_weights([0, 0], 0.5)
+
+
+def test_a_cell_is_ignored_only_if_none_of_its_pixels_is_labelled(model) -> None:
+    stage = PriorTraining(model).train()
+    labels = torch.full((1, 4, 6), 255, dtype=torch.uint8)
+    labels[0, 1, 1] = 3  # one pixel of the first 2x2 cell
+    targets = stage.token_targets(labels, torch.randn(1, 8, 4, 6))
+    assert targets.shape == (1, 2, 3)
+    assert targets[0, 0, 0] < 32
+    assert (targets.flatten()[1:] == 32).all()
+
+
+def test_unlabelled_pixels_take_the_pixel_heads_answer_before_encoding(model) -> None:
+    stage = PriorTraining(model).train()
+    labels = torch.randint(8, (1, 4, 6)).to(torch.uint8)
+    labels[0, ::2, ::2] = 255
+    logits = torch.randn(1, 8, 4, 6)
+    filled = torch.where(labels == 255, logits.argmax(1), labels.long())
+    expected = model.tokenizer.encode(model.maskige.encode(filled))
+    assert torch.equal(stage.token_targets(labels, logits), expected)
+
+
+def test_prior_losses_equal_the_materialised_formula(model) -> None:
+    stage = PriorTraining(model).eval()
+    data = batch()
+    values = {name: value.item() for name, value in stage(data).items()}
+    fused, hidden = model.trunk(model.encoder(data["image"]))
+    small = torch.full((2, 16, 24), 255, dtype=torch.long)
+    votes = F.interpolate(
+        F.one_hot(torch.where(data["label"] == 255, 8, data["label"].long()), 9).permute(0, 3, 1, 2).float(),
+        size=(16, 24),
+        mode="bilinear",
+    ).argmax(1)
+    small = torch.where(votes == 8, 255, votes)
+    pixel_logits = F.interpolate(model.pixel_head(fused), size=(16, 24), mode="bilinear")
+    pixel = F.cross_entropy(pixel_logits, small, ignore_index=255)
+    targets = stage.token_targets(small, pixel_logits)
+    logits = torch.einsum("bchw,vc->bvhw", hidden, model.token_head.weight) + model.token_head.bias[:, None, None]
+    token = F.cross_entropy(logits, targets, ignore_index=32)
+    assert values["pixel"] == pytest.approx(pixel.item(), rel=1e-4)
+    assert values["token"] == pytest.approx(token.item(), rel=1e-4)
+    assert values["loss"] == pytest.approx(0.8 * token.item() + 0.2 * pixel.item(), rel=1e-4)
+
+
+def test_stage_two_trains_everything_but_the_tokenizer(model) -> None:
+    stage = PriorTraining(model).train()
+    assert not model.tokenizer.training
+    stage(batch())["loss"].backward()
+    without = {name for name, p in model.named_parameters() if p.grad is None}
+    assert without == {name for name, _ in model.named_parameters() if name.startswith("tokenizer.")}
+
+
+def test_stage_one_trains_the_tokenizer_only(model) -> None:
+    stage = TokenizerTraining(model, torch.ones(8)).train()
+    values = stage(batch())
+    values["loss"].backward()
+    assert set(values) == {"loss", "color", "classification", "commitment"}
+    assert all(p.grad is not None for p in model.tokenizer.parameters())
+    assert all(p.grad is None for p in model.trunk.parameters())
+
+
+@pytest.mark.parametrize("kind", ["tokenizer", "prior", "classifier"])
+def test_a_batch_without_any_label_has_a_finite_loss(model, kind: str) -> None:
+    twin = PixelClassifier(PALETTE.to_dict(), tiny_recipe().backbone, vars(tiny_recipe().prior))
+    stage = {
+        "tokenizer": lambda: TokenizerTraining(model, torch.ones(8)),
+        "prior": lambda: PriorTraining(model),
+        "classifier": lambda: ClassifierTraining(twin),
+    }[kind]()
+    data = batch()
+    data["label"].fill_(255)
+    loss = stage.train()(data)["loss"]
+    loss.backward()
+    assert torch.isfinite(loss)
+
+
+def test_the_twin_is_trained_with_pixel_cross_entropy_at_label_size() -> None:
+    torch.manual_seed(0)
+    twin = PixelClassifier(PALETTE.to_dict(), tiny_recipe().backbone, vars(tiny_recipe().prior)).eval()
+    data = batch(30, 45)
+    values = ClassifierTraining(twin).eval()(data)
+    expected = F.cross_entropy(twin(data["image"]), data["label"].long(), ignore_index=255)
+    assert values["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
