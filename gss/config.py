@@ -63,7 +63,12 @@ class TokenizerConfig:
 
 @dataclass
 class PriorConfig:
-    """The conditioning network's head: multi-level aggregation, Swin blocks, token logits (paper section 3.3)."""
+    """The conditioning network's head: multi-level aggregation, Swin blocks, token logits (paper section 3.3).
+
+    `class_balance` b weighs classes by share^-b in the losses of stage 2, 0 being the paper's plain mean. `decode`
+    says what the tokenizer decodes: the most likely token of every cell ("argmax", the paper's), or the mean code
+    under the cell's token distribution ("expected").
+    """
 
     level_channels: int = 64
     trunk_channels: int = 128
@@ -76,19 +81,26 @@ class PriorConfig:
     dropout: float = 0.1
     token_loss: float = 0.8
     pixel_loss: float = 0.2
+    class_balance: float = 0.0
+    decode: Literal["argmax", "expected"] = "argmax"
 
 
 @dataclass
 class Recipe:
-    """A whole run. `model` is "gss" (generative) or "pixel-classifier" (the discriminative twin)."""
+    """A whole run. `model` is "gss" (generative) or "pixel-classifier" (the discriminative twin).
+
+    `backbone` is a transformers backbone configuration, see `gss.backbones.ImageEncoder`. Its weights start random, or
+    as those of `pretrained`: a folder or Hugging Face repository of the same architecture. Where the data folder has a
+    palette.json, that replaces `palette`.
+    """
 
     name: str = ""
     description: str = ""
     model: Literal["gss", "pixel-classifier"] = "gss"
     seed: int = 0
     palette: str = "camvid"
-    scale: float = 1.0
     backbone: dict[str, Any] = field(default_factory=dict)
+    pretrained: str | None = None
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     tokenizer_stage: StageConfig = field(default_factory=StageConfig)

@@ -82,7 +82,11 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         padded = pad_to_alignment(images)
         _, hidden = self.trunk(self.encoder(padded))
         tokens = self.token_head.tokens(hidden)
-        maskige = self.tokenizer.decode(tokens)
+        if self.prior_config.decode == "expected":
+            codebook = self.tokenizer.quantizer.codebook
+            maskige = self.tokenizer.decode_vectors(self.token_head.expected_codes(hidden, codebook))
+        else:
+            maskige = self.tokenizer.decode(tokens)
         decoded = self.maskige.decode(maskige, size=(padded.shape[-2], padded.shape[-1]))
         return Prediction(tokens, maskige, decoded.labels[:, :height, :width], decoded.margin[:, :height, :width])
 

@@ -95,13 +95,27 @@ class TokenHead(nn.Module):
         """hidden (B, C, h, w) -> most likely token of every cell, (B, h, w) int64."""
         return gsskernels.linear_argmax(hidden, self.weight.to(hidden.dtype), self.bias.to(hidden.dtype), dim=1)
 
-    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def expected_codes(self, hidden: Tensor, codebook: Tensor) -> Tensor:
+        """hidden (B, C, h, w), codebook (V, D) -> mean code under each cell's token distribution, (B, D, h, w).
+
+        One row of cells at a time, so that the (cells, V) probabilities are never stored whole.
+        """
+        rows = []
+        for row in hidden.unbind(2):
+            logits = F.linear(row.transpose(1, 2), self.weight.to(row.dtype), self.bias.to(row.dtype))
+            rows.append(logits.float().softmax(-1) @ codebook)
+        return torch.stack(rows, 1).permute(0, 3, 1, 2)
+
+    def loss(self, hidden: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Mean cross-entropy over the cells whose target (B, h, w) is a token; the value V means ignore.
 
-        0 where a batch has no such cell, instead of 0 / 0.
+        `weights` (B, h, w) makes it a weighted mean. 0 where a batch has no such cell, instead of 0 / 0.
         """
         ignore = self.weight.shape[0]
-        total = gsskernels.linear_cross_entropy(
-            hidden.float(), self.weight, targets, self.bias, dim=1, ignore_index=ignore, reduction="sum"
+        losses = gsskernels.linear_cross_entropy(
+            hidden.float(), self.weight, targets, self.bias, dim=1, ignore_index=ignore, reduction="none"
         )
-        return total / (targets != ignore).sum().clamp_min(1)
+        mass = (targets != ignore).to(losses.dtype)
+        if weights is not None:
+            mass = mass * weights
+        return (losses * mass).sum() / mass.sum().clamp_min(1e-6)

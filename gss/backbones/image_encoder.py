@@ -52,14 +52,21 @@ class ImageEncoder(nn.Module):
         return list(self.backbone(pixels).feature_maps)
 
     def load_pretrained(self, name: str) -> None:
-        """Take the weights of a checkpoint of the same architecture from the Hugging Face hub or a folder.
+        """Take the weights of a checkpoint of this architecture: a folder, or a Hugging Face repository.
 
-        Raises ValueError if the checkpoint's weights do not fit this configuration.
+        Raises ValueError if the checkpoint lacks weights that this configuration has, or has them in another shape.
         """
-        from transformers import AutoBackbone
-
-        source = AutoBackbone.from_pretrained(name, out_features=self.backbone.out_features)
         try:
-            self.backbone.load_state_dict(source.state_dict())
+            source, found = type(self.backbone).from_pretrained(
+                name, config=self.backbone.config, output_loading_info=True
+            )
         except RuntimeError as error:
             raise ValueError(f"pretrained: {name} does not fit the backbone configuration: {error}") from error
+        # Published classifiers have no norms on the intermediate maps; those start fresh, as is usual.
+        missing = sorted(key for key in found["missing_keys"] if "hidden_states_norms" not in key)
+        if missing:
+            raise ValueError(
+                f"pretrained: {name} does not fit the backbone configuration: "
+                f"it lacks {len(missing)} weights, among them {', '.join(missing[:3])}"
+            )
+        self.backbone.load_state_dict(source.state_dict())

@@ -56,16 +56,29 @@ def train(
 
     torch.manual_seed(derive_seed(recipe.seed, "weights"))
     model: GSS | PixelClassifier
+    pixels = class_pixels(FolderDataset(data, "train", palette))
+    prior_weights = class_weights(pixels, recipe.prior.class_balance)
     if recipe.model == "gss":
         model = build_gss(recipe, palette)
-        weights = class_weights(class_pixels(FolderDataset(data, "train", palette)), recipe.tokenizer.class_balance)
+        load_pretrained(model, recipe)
+        weights = class_weights(pixels, recipe.tokenizer.class_balance)
         run_stage(
             "tokenizer", TokenizerTraining(model, weights), recipe.tokenizer_stage, recipe, data, palette, run, resume
         )
-        run_stage("prior", PriorTraining(model), recipe.prior_stage, recipe, data, palette, run, resume)
+        run_stage("prior", PriorTraining(model, prior_weights), recipe.prior_stage, recipe, data, palette, run, resume)
     else:
         model = PixelClassifier(palette=palette.to_dict(), backbone=recipe.backbone, prior=asdict(recipe.prior))
-        run_stage("classifier", ClassifierTraining(model), recipe.prior_stage, recipe, data, palette, run, resume)
+        load_pretrained(model, recipe)
+        run_stage(
+            "classifier",
+            ClassifierTraining(model, prior_weights),
+            recipe.prior_stage,
+            recipe,
+            data,
+            palette,
+            run,
+            resume,
+        )
     save_model(model, run)
     return run
 
@@ -78,6 +91,12 @@ def build_gss(recipe: Recipe, palette: Palette) -> GSS:
         tokenizer=asdict(recipe.tokenizer),
         prior=asdict(recipe.prior),
     )
+
+
+def load_pretrained(model: GSS | PixelClassifier, recipe: Recipe) -> None:
+    """Give the image encoder the recipe's pretrained weights, if it names any."""
+    if recipe.pretrained is not None:
+        model.encoder.load_pretrained(recipe.pretrained)
 
 
 def data_palette(recipe: Recipe, data: Path) -> Palette:

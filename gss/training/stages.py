@@ -58,14 +58,17 @@ class PriorTraining(nn.Module):
     """Stage 2: image -> tokens, against stage 1's frozen tokenizer (paper section 3.3, equation 7).
 
     Unlabelled pixels take the auxiliary pixel head's current answer before the maskige is encoded; a cell without one
-    labelled pixel is left out of the token loss.
+    labelled pixel is left out of the token loss. `class_weights` (K,) scales both losses: a pixel's by its class, a
+    cell's by the mean over its labelled pixels.
     """
 
     channels_last = True
+    class_weights: Tensor
 
-    def __init__(self, model: GSS) -> None:
+    def __init__(self, model: GSS, class_weights: Tensor) -> None:
         super().__init__()
         self.model = model
+        self.register_buffer("class_weights", class_weights.float(), persistent=False)
         model.tokenizer.requires_grad_(False)
 
     def train(self, mode: bool = True) -> PriorTraining:
@@ -80,8 +83,8 @@ class PriorTraining(nn.Module):
         labels = resize_labels(batch["label"], size, model.palette.num_classes)
         pixel_logits = F.interpolate(model.pixel_head(fused).float(), size=size, mode="bilinear", align_corners=False)
         targets = self.token_targets(labels, pixel_logits.detach())
-        token_loss = model.token_head.loss(hidden, targets)
-        pixel_loss = cross_entropy(pixel_logits, labels)
+        token_loss = model.token_head.loss(hidden, targets, self.cell_weights(labels))
+        pixel_loss = cross_entropy(pixel_logits, labels, self.class_weights)
         with torch.no_grad():
             # The first image is enough to watch by, and the whole batch would cost another pass over all codes.
             valid = targets[:1] != model.tokenizer.codes
@@ -104,21 +107,31 @@ class PriorTraining(nn.Module):
         any_labelled = F.max_pool2d(labelled[:, None].float(), tokenizer.stride)[:, 0] > 0
         return torch.where(any_labelled, tokens, tokenizer.codes)
 
+    def cell_weights(self, labels: Tensor) -> Tensor:
+        """labels (B, H, W) at maskige size -> mean class weight of each cell's labelled pixels, (B, h, w)."""
+        stride = self.model.tokenizer.stride
+        labelled = labels != self.model.palette.ignore_index
+        weight = self.class_weights[torch.where(labelled, labels.long(), 0)] * labelled
+        share = F.avg_pool2d(labelled[:, None].float(), stride)[:, 0]
+        return F.avg_pool2d(weight[:, None], stride)[:, 0] / share.clamp_min(1e-6)
+
 
 class ClassifierTraining(nn.Module):
-    """The twin's only stage: pixel cross-entropy at the label's size."""
+    """The twin's only stage: pixel cross-entropy at the label's size, scaled by `class_weights` (K,)."""
 
     channels_last = True
+    class_weights: Tensor
 
-    def __init__(self, model: PixelClassifier) -> None:
+    def __init__(self, model: PixelClassifier, class_weights: Tensor) -> None:
         super().__init__()
         self.model = model
+        self.register_buffer("class_weights", class_weights.float(), persistent=False)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.model(batch["image"])
         labels = batch["label"]
         labelled = labels != self.model.palette.ignore_index
-        loss = cross_entropy(logits, labels)
+        loss = cross_entropy(logits, labels, self.class_weights)
         with torch.no_grad():
             right = ((logits.argmax(1) == labels) & labelled).sum() / labelled.sum().clamp_min(1)
         return {"loss": loss, "pixel_accuracy": right}

@@ -133,3 +133,20 @@ def test_backbone_without_a_model_type_is_named() -> None:
     recipe = tiny_recipe(backbone={"depths": [1]})
     with pytest.raises(ValueError, match=r"backbone.model_type: expected the name of a transformers model, got None"):
         build_gss(recipe, PALETTE)
+
+
+def test_expected_decoding_takes_the_mean_code(model) -> None:
+    hidden = torch.randn(2, 16, 3, 5)
+    head, codebook = model.token_head, model.tokenizer.quantizer.codebook
+    logits = torch.einsum("bchw,vc->bhwv", hidden, head.weight) + head.bias
+    expected = torch.einsum("bhwv,vd->bdhw", logits.softmax(-1), codebook)
+    assert torch.allclose(head.expected_codes(hidden, codebook), expected, atol=1e-5)
+    recipe = tiny_recipe()
+    recipe.prior.decode = "expected"
+    soft = build_gss(recipe, PALETTE).eval()
+    soft.load_state_dict(model.state_dict())
+    image = photo(32, 48)
+    _, hidden = soft.trunk(soft.encoder(image[None]))
+    painted = soft.tokenizer.decode_vectors(soft.token_head.expected_codes(hidden, codebook))
+    assert torch.equal(soft.predict(image).labels, soft.maskige.decode(painted, size=(32, 48)).labels[0])
+    assert torch.equal(soft.predict(image).tokens, model.predict(image).tokens)

@@ -58,7 +58,7 @@ def test_class_weights_have_mean_one_over_pixels_and_follow_the_power() -> None:
 
 
 def test_a_cell_is_ignored_only_if_none_of_its_pixels_is_labelled(model) -> None:
-    stage = PriorTraining(model).train()
+    stage = PriorTraining(model, torch.ones(8)).train()
     labels = torch.full((1, 4, 6), 255, dtype=torch.uint8)
     labels[0, 1, 1] = 3  # one pixel of the first 2x2 cell
     targets = stage.token_targets(labels, torch.randn(1, 8, 4, 6))
@@ -68,7 +68,7 @@ def test_a_cell_is_ignored_only_if_none_of_its_pixels_is_labelled(model) -> None
 
 
 def test_unlabelled_pixels_take_the_pixel_heads_answer_before_encoding(model) -> None:
-    stage = PriorTraining(model).train()
+    stage = PriorTraining(model, torch.ones(8)).train()
     labels = torch.randint(8, (1, 4, 6)).to(torch.uint8)
     labels[0, ::2, ::2] = 255
     logits = torch.randn(1, 8, 4, 6)
@@ -78,7 +78,7 @@ def test_unlabelled_pixels_take_the_pixel_heads_answer_before_encoding(model) ->
 
 
 def test_prior_losses_equal_the_materialised_formula(model) -> None:
-    stage = PriorTraining(model).eval()
+    stage = PriorTraining(model, torch.ones(8)).eval()
     data = batch()
     values = {name: value.item() for name, value in stage(data).items()}
     fused, hidden = model.trunk(model.encoder(data["image"]))
@@ -100,7 +100,7 @@ def test_prior_losses_equal_the_materialised_formula(model) -> None:
 
 
 def test_stage_two_trains_everything_but_the_tokenizer(model) -> None:
-    stage = PriorTraining(model).train()
+    stage = PriorTraining(model, torch.ones(8)).train()
     assert not model.tokenizer.training
     stage(batch())["loss"].backward()
     without = {name for name, p in model.named_parameters() if p.grad is None}
@@ -121,8 +121,8 @@ def test_a_batch_without_any_label_has_a_finite_loss(model, kind: str) -> None:
     twin = PixelClassifier(PALETTE.to_dict(), tiny_recipe().backbone, vars(tiny_recipe().prior))
     stage = {
         "tokenizer": lambda: TokenizerTraining(model, torch.ones(8)),
-        "prior": lambda: PriorTraining(model),
-        "classifier": lambda: ClassifierTraining(twin),
+        "prior": lambda: PriorTraining(model, torch.ones(8)),
+        "classifier": lambda: ClassifierTraining(twin, torch.ones(8)),
     }[kind]()
     data = batch()
     data["label"].fill_(255)
@@ -135,6 +135,16 @@ def test_the_twin_is_trained_with_pixel_cross_entropy_at_label_size() -> None:
     torch.manual_seed(0)
     twin = PixelClassifier(PALETTE.to_dict(), tiny_recipe().backbone, vars(tiny_recipe().prior)).eval()
     data = batch(30, 45)
-    values = ClassifierTraining(twin).eval()(data)
+    values = ClassifierTraining(twin, torch.ones(8)).eval()(data)
     expected = F.cross_entropy(twin(data["image"]), data["label"].long(), ignore_index=255)
     assert values["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_class_weights_scale_cells_by_the_mean_of_their_labelled_pixels(model) -> None:
+    stage = PriorTraining(model, torch.tensor([1.0, 3.0, 1, 1, 1, 1, 1, 1])).eval()
+    labels = torch.tensor([[[0, 1, 255, 255], [0, 1, 1, 255]]], dtype=torch.uint8)
+    assert torch.allclose(stage.cell_weights(labels), torch.tensor([[[2.0, 3.0]]]))
+    hidden, targets = torch.randn(1, 16, 1, 2), torch.tensor([[[5, 7]]])
+    single = [model.token_head.loss(hidden[..., i : i + 1], targets[..., i : i + 1]) for i in range(2)]
+    weighted = model.token_head.loss(hidden, targets, stage.cell_weights(labels))
+    assert torch.allclose(weighted, (2 * single[0] + 3 * single[1]) / 5)
