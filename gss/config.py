@@ -6,7 +6,8 @@ name says otherwise; `scale` is a ratio.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 
@@ -66,7 +67,8 @@ class PriorConfig:
     """The conditioning network's head: multi-level aggregation, Swin blocks, token logits (paper section 3.3).
 
     `class_balance` b weighs classes by share^-b in the losses of stage 2, 0 being the paper's plain mean. `decode`
-    says what the tokenizer decodes: the most likely token of every cell ("argmax", the paper's), or the mean code
+    `share_codes` lets tokens that paint alike share logit weights, see `gss.prior.TokenHead`. `decode` says what the
+    tokenizer decodes: the most likely token of every cell ("argmax", the paper's), or the mean code
     under the cell's token distribution ("expected").
     """
 
@@ -82,6 +84,7 @@ class PriorConfig:
     token_loss: float = 0.8
     pixel_loss: float = 0.2
     class_balance: float = 0.0
+    share_codes: bool = False
     decode: Literal["argmax", "expected"] = "argmax"
 
 
@@ -92,6 +95,9 @@ class Recipe:
     `backbone` is a transformers backbone configuration, see `gss.backbones.ImageEncoder`. Its weights start random, or
     as those of `pretrained`: a folder or Hugging Face repository of the same architecture. Where the data folder has a
     palette.json, that replaces `palette`.
+
+    Decoded images stay in memory between epochs if the whole train split fits into `cache_gib` GiB; otherwise every
+    image is read anew each time. 0 always reads anew.
     """
 
     name: str = ""
@@ -105,3 +111,82 @@ class Recipe:
     prior: PriorConfig = field(default_factory=PriorConfig)
     tokenizer_stage: StageConfig = field(default_factory=StageConfig)
     prior_stage: StageConfig = field(default_factory=StageConfig)
+    cache_gib: float = 4.0
+
+    def validate(self) -> None:
+        """Check the range of every number.
+
+        Raises:
+            ValueError: for the first that cannot work, with its dotted path, what was expected and what came.
+        """
+        for path, expected, value in _out_of_range(self, ""):
+            raise ValueError(f"{path}: expected {expected}, got {value!r}")
+
+
+Rule = tuple[str, Callable[[Any], bool]]
+
+AT_LEAST_1: Rule = ("at least 1", lambda value: value >= 1)
+NOT_NEGATIVE: Rule = ("0 or more", lambda value: value >= 0)
+POSITIVE: Rule = ("more than 0", lambda value: value > 0)
+BELOW_1: Rule = ("at least 0 and less than 1", lambda value: 0 <= value < 1)
+
+RULES: dict[type, dict[str, Rule]] = {
+    AugmentationConfig: {
+        "scale": ("[min, max] with 0 < min <= max", lambda value: 0 < value[0] <= value[1]),
+        "crop": ("a height and a width of at least 1", lambda value: min(value) >= 1),
+        "flip": ("a probability, 0 to 1", lambda value: 0 <= value <= 1),
+    },
+    StageConfig: {
+        "steps": AT_LEAST_1,
+        "batch_size": AT_LEAST_1,
+        "learning_rate": POSITIVE,
+        "weight_decay": NOT_NEGATIVE,
+        "warmup_steps": NOT_NEGATIVE,
+        "poly_power": NOT_NEGATIVE,
+        "gradient_accumulation": AT_LEAST_1,
+        "clip_norm": POSITIVE,
+        "ema_decay": BELOW_1,
+        "checkpoint_every": AT_LEAST_1,
+        "log_every": AT_LEAST_1,
+    },
+    TokenizerConfig: {
+        "stride": AT_LEAST_1,
+        "codes": AT_LEAST_1,
+        "code_dim": AT_LEAST_1,
+        "width": AT_LEAST_1,
+        "encoder_blocks": NOT_NEGATIVE,
+        "decoder_blocks": NOT_NEGATIVE,
+        "commitment": NOT_NEGATIVE,
+        "classification": NOT_NEGATIVE,
+        "temperature": POSITIVE,
+        "class_balance": NOT_NEGATIVE,
+        "ema_decay": ("more than 0 and less than 1", lambda value: 0 < value < 1),
+    },
+    PriorConfig: {
+        "level_channels": AT_LEAST_1,
+        "trunk_channels": AT_LEAST_1,
+        "head_channels": AT_LEAST_1,
+        "swin_channels": AT_LEAST_1,
+        "swin_stride": ("1 or 2", lambda value: value in (1, 2)),
+        "swin_depth": NOT_NEGATIVE,
+        "swin_heads": AT_LEAST_1,
+        "window": AT_LEAST_1,
+        "dropout": BELOW_1,
+        "token_loss": NOT_NEGATIVE,
+        "pixel_loss": NOT_NEGATIVE,
+        "class_balance": NOT_NEGATIVE,
+    },
+    Recipe: {"cache_gib": NOT_NEGATIVE},
+}
+
+
+def _out_of_range(settings: Any, prefix: str) -> Iterator[tuple[str, str, Any]]:
+    """(dotted path, what was expected, value) of every number outside its range; None stands for "not used"."""
+    for entry in fields(settings):
+        value, path = getattr(settings, entry.name), prefix + entry.name
+        if is_dataclass(value):
+            yield from _out_of_range(value, f"{path}.")
+        elif entry.name in RULES[type(settings)] and value is not None:
+            expected, holds = RULES[type(settings)][entry.name]
+            if not holds(value):
+                yield path, expected, value

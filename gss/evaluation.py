@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from .data.folder import FolderDataset
 from .inference import ALIGNMENT
 from .metrics import SegmentationMetrics
+from .palette import Palette
 from .result import Result
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ def evaluate(model: GSS | PixelClassifier, dataset: FolderDataset, progress: Pro
     """Predict every image of a split at its own size and compare with its labels.
 
     `progress(done, total)` is called after each image. Returns `SegmentationMetrics.compute()`: mIoU, mAcc, aAcc in
-    0..1 and per_class.
+    0..1 and per_class. Raises ValueError where the data's classes are not the model's.
     """
+    require_same_classes(model.palette, dataset)
     metrics = SegmentationMetrics(model.palette.num_classes, model.palette.class_names)
     for index in range(len(dataset)):
         pair = dataset[index]
@@ -44,10 +47,12 @@ def ceiling(model: GSS, dataset: FolderDataset, progress: Progress | None = None
     Returns `compute()` at the working resolution, where the maskige lives, under "mIoU", "mAcc", "aAcc", "per_class";
     the mIoU against the labels at full size under "mIoU_full_size"; "codes", "codes_used", "perplexity" (of the token
     distribution over the split), "tokens_per_image" (mean) and "maskige_scale" (maskige pixels an image pixel).
+    Raises ValueError where the data's classes are not the model's.
     """
     from .training.stages import maskige_size, resize_labels
 
     palette, tokenizer = model.palette, model.tokenizer
+    require_same_classes(palette, dataset)
     working = SegmentationMetrics(palette.num_classes, palette.class_names)
     full = SegmentationMetrics(palette.num_classes, palette.class_names)
     use = torch.zeros(tokenizer.codes, dtype=torch.int64)
@@ -76,3 +81,27 @@ def ceiling(model: GSS, dataset: FolderDataset, progress: Progress | None = None
         "tokens_per_image": int(use.sum()) / len(dataset),
         "maskige_scale": tokenizer.stride / ALIGNMENT,
     }
+
+
+def require_same_classes(palette: Palette, dataset: FolderDataset) -> None:
+    """Raises ValueError unless the data has the classes of the model's `palette`, in the same order.
+
+    What the data has says the data set's own palette, and palette.json in its folder if there is one. With another
+    order class ids would be compared that mean different things, and every score would be wrong without a word.
+    """
+    palettes = [(f"the data set {dataset.root}", dataset.palette)]
+    beside = dataset.root / "palette.json"
+    if beside.is_file():
+        palettes.append((str(beside), Palette.load(beside)))
+    for where, other in palettes:
+        pairs = zip_longest(palette.class_names, other.class_names, fillvalue="none")
+        for k, (expected, got) in enumerate(pairs):
+            if expected != got:
+                raise ValueError(
+                    f"{where}: expected the model's classes, but class {k} is {got} instead of {expected}; the model's "
+                    f"palette is {_listed(palette)}, the data's {_listed(other)}"
+                )
+
+
+def _listed(palette: Palette) -> str:
+    return f"{palette.name!r} ({', '.join(palette.class_names)})"

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .data.labels import read_image
+from .data.labels import image_to_tensor, read_image
 
 # Feature maps start at a quarter of the image, so a side that is a multiple of this needs no stretching.
 ALIGNMENT = 4
@@ -20,15 +21,18 @@ ALIGNMENT = 4
 def to_image(source: Any) -> Tensor:
     """A path, PIL image, uint8 array (H, W, 3) or (H, W), or uint8 tensor (3, H, W) -> uint8 tensor (3, H, W) RGB.
 
-    Raises TypeError for another type or dtype, ValueError for another shape or an empty image.
+    Paths and PIL images come upright (an EXIF orientation is applied) and without alpha.
+
+    Raises TypeError for another type or dtype, ValueError for another shape, an empty image or more than 8 bits a
+    channel, and for paths what `read_image` raises.
     """
     if isinstance(source, (str, os.PathLike)):
         return read_image(Path(source))
     if isinstance(source, Tensor):
         image = source
+    elif isinstance(source, Image.Image):
+        image = image_to_tensor(source)
     else:
-        if hasattr(source, "convert"):
-            source = np.array(source.convert("RGB"))
         if not isinstance(source, np.ndarray):
             raise TypeError(f"image: expected a path, PIL image, numpy array or tensor, got {type(source).__name__}")
         array = source[..., None].repeat(3, -1) if source.ndim == 2 else source
@@ -45,10 +49,17 @@ def to_image(source: Any) -> Tensor:
 
 
 def to_images(source: Any) -> tuple[list[Tensor], list[str | None], bool]:
-    """(images, names, whether `source` was one image): a single image, a list of them, or a tensor (B, 3, H, W)."""
+    """(images, names, whether `source` was one image): a single image, a list of them, or a tensor (B, 3, H, W).
+
+    The name of a path is its stem. Without a path a single image has None; members of a list or batch are called
+    image_000, image_001 and so on by their place, so that saving one does not overwrite another.
+    """
     many = isinstance(source, (list, tuple)) or (isinstance(source, Tensor) and source.ndim == 4)
     sources = list(source) if many else [source]
-    names = [Path(s).stem if isinstance(s, (str, os.PathLike)) else None for s in sources]
+    names = [
+        Path(s).stem if isinstance(s, (str, os.PathLike)) else f"image_{index:03d}" if many else None
+        for index, s in enumerate(sources)
+    ]
     return [to_image(s) for s in sources], names, not many
 
 

@@ -7,14 +7,11 @@ Classes that occur in neither prediction nor target have no IoU and stay out of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from gsskernels import confusion_matrix
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 class SegmentationMetrics:
@@ -33,10 +30,6 @@ class SegmentationMetrics:
         self.num_classes = num_classes
         self.class_names = tuple(names)
         self.ignore_index = ignore_index
-        self.reset()
-
-    def reset(self) -> None:
-        """Forgets all counts."""
         self.confusion = torch.zeros(self.num_classes, self.num_classes, dtype=torch.int64)
         self.unassigned = torch.zeros(self.num_classes, dtype=torch.int64)
 
@@ -51,14 +44,6 @@ class SegmentationMetrics:
         counted = target[(target != self.ignore_index) & (target >= 0) & (target < self.num_classes)]
         pixels = torch.bincount(counted.reshape(-1).to(torch.int64), minlength=self.num_classes).cpu()
         self.unassigned += pixels - matrix.sum(1)
-
-    def add_confusion(self, matrix: torch.Tensor) -> None:
-        """Adds a (K, K) integer matrix, e.g. of `gsskernels.maskige_evaluate` or of another process."""
-        if tuple(matrix.shape) != tuple(self.confusion.shape) or matrix.is_floating_point():
-            raise ValueError(
-                f"matrix: expected integers {tuple(self.confusion.shape)}, got {matrix.dtype} {tuple(matrix.shape)}"
-            )
-        self.confusion += matrix.cpu()
 
     def compute(self) -> dict[str, Any]:
         """mIoU, mAcc, aAcc in 0..1 and, under "per_class", IoU, Acc and target pixels of every class.
@@ -81,22 +66,6 @@ class SegmentationMetrics:
             },
         }
 
-    def table(self) -> Table:
-        """The same numbers in percent as a rich Table, one row a class and the means below."""
-        from rich.table import Table
-
-        result = self.compute()
-        table = Table("class")
-        for title in ("IoU %", "Acc %", "pixels"):
-            table.add_column(title, justify="right")
-        for name, row in result["per_class"].items():
-            table.add_row(name, _percent(row["IoU"]), _percent(row["Acc"]), f"{row['pixels']:,}")
-        total = sum(row["pixels"] for row in result["per_class"].values())
-        table.add_section()
-        table.add_row("mean", _percent(result["mIoU"]), _percent(result["mAcc"]), f"{total:,}")
-        table.add_row("all pixels", "", _percent(result["aAcc"]), "")
-        return table
-
 
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
@@ -105,7 +74,3 @@ def _ratio(part: int, whole: int) -> float | None:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"

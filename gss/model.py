@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
-import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .backbones import ImageEncoder
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .twin import PixelClassifier
 
 
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB = "hf://"
 
 
 class Prediction(NamedTuple):
@@ -72,7 +72,8 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         self.tokenizer = CompactTokenizer(self.tokenizer_config)
         self.encoder = ImageEncoder(backbone)
         self.trunk = Trunk(self.encoder.channels, self.prior_config)
-        self.token_head = TokenHead(self.prior_config.head_channels, self.tokenizer.codes)
+        patch = self.palette.num_classes * self.tokenizer.stride**2 if self.prior_config.share_codes else 0
+        self.token_head = TokenHead(self.prior_config.head_channels, self.tokenizer.codes, patch)
         # Training only: fills unlabelled areas, so that every maskige pixel has a colour (paper section 3.3).
         self.pixel_head = nn.Conv2d(self.prior_config.trunk_channels, self.palette.num_classes, 1)
 
@@ -90,6 +91,18 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         decoded = self.maskige.decode(maskige, size=(padded.shape[-2], padded.shape[-1]))
         return Prediction(tokens, maskige, decoded.labels[:, :height, :width], decoded.margin[:, :height, :width])
 
+    @torch.no_grad()
+    def code_patches(self) -> Tensor:
+        """What each token paints on its own: class of every pixel of its cell, one-hot, (V, K * stride^2) float32.
+
+        Painted in the middle of a 3x3 block of the same token, since the decoder looks at a token's neighbours.
+        """
+        stride, codes = self.tokenizer.stride, self.tokenizer.codes
+        blocks = torch.arange(codes, device=self.maskige.colors.device)[:, None, None].expand(codes, 3, 3)
+        middle = slice(stride, 2 * stride)
+        labels = self.maskige.decode(self.tokenizer.decode(blocks)).labels[:, middle, middle]
+        return nn.functional.one_hot(labels.long(), self.palette.num_classes).flatten(1).float()
+
     @torch.inference_mode()
     def predict(self, source: Any) -> Result | list[Result]:
         """Segment an image, or a list or batch of them.
@@ -103,7 +116,7 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         """
         images, names, single = to_images(source)
         self.eval()
-        device = self.token_head.weight.device
+        device = self.token_head.free_weight.device
         results = []
         for image, name in zip(images, names, strict=True):
             prediction = self(image[None].to(device))
@@ -129,37 +142,51 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
 
 
 def load(path: str | os.PathLike[str]) -> GSS | PixelClassifier:
-    """The model of a run folder or hub repository, in eval mode.
+    """The model of a run folder, or of a Hugging Face repository written hf://owner/name, in eval mode.
 
     Raises:
         FileNotFoundError: no such folder, or one without config.json, which a run gets when training has finished.
-        ValueError: a configuration of no known architecture.
+        ValueError: a configuration of no known architecture, or files that are damaged or do not fit each other.
     """
-    from .twin import PixelClassifier
-
-    folder = Path(path)
-    if not folder.exists():
-        if not HUB_NAME.fullmatch(str(path)):
-            raise FileNotFoundError(
-                f"{folder}: no such run folder, and no name of a hub repository (owner/name) either"
-            )
-        return _from_pretrained(GSS, str(path))
+    if str(path).startswith(HUB):
+        folder = Path(snapshot_download(str(path).removeprefix(HUB), allow_patterns=["config.json", "*.safetensors"]))
+    else:
+        folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such run folder; a Hugging Face repository is written {HUB}owner/name")
     for file in ("config.json", "model.safetensors"):
         if not (folder / file).is_file():
             raise FileNotFoundError(
                 f"{folder}: no {file}, so this is no finished run; `gss train ... --out {folder} --resume` finishes one"
             )
-    architecture = json.loads((folder / "config.json").read_text()).get("architecture", GSS.architecture)
-    for model in (GSS, PixelClassifier):
+    try:
+        architecture = json.loads((folder / "config.json").read_text()).get("architecture")
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ValueError(f"{folder / 'config.json'}: no model configuration: {error}") from error
+    for model in _architectures():
         if model.architecture == architecture:
-            return _from_pretrained(model, str(folder))
+            return _from_pretrained(model, folder)
     raise ValueError(f"{folder / 'config.json'}: unknown architecture {architecture!r}")
 
 
-def _from_pretrained(model: type[GSS] | type[PixelClassifier], name: str) -> GSS | PixelClassifier:
-    # huggingface_hub announces local weights on standard output, which belongs to the caller's results.
-    with contextlib.redirect_stdout(sys.stderr):
-        loaded: GSS | PixelClassifier = model.from_pretrained(name)
+def _architectures() -> tuple[type[GSS], type[PixelClassifier]]:
+    from .twin import PixelClassifier  # which imports this module
+
+    return GSS, PixelClassifier
+
+
+def _from_pretrained(model: type[GSS] | type[PixelClassifier], folder: Path) -> GSS | PixelClassifier:
+    try:
+        # huggingface_hub announces local weights on standard output, where the caller's results go.
+        with contextlib.redirect_stdout(io.StringIO()):
+            loaded: GSS | PixelClassifier = model.from_pretrained(str(folder), strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()
+        raise ValueError(
+            f"{folder / 'model.safetensors'}: damaged, or not of the model in config.json: {' '.join(reason[:3])}"
+        ) from error
+    except TypeError as error:
+        raise ValueError(f"{folder / 'config.json'}: no configuration of {model.__name__}: {error}") from error
     return loaded.eval()
 
 

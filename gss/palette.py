@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gss.files import write_text
+
 if TYPE_CHECKING:
     import torch
 
@@ -132,10 +134,7 @@ class Palette:
         for key, rows in (("classes", self.class_names), ("colors", self.colors)):
             values[key] = "[\n    " + ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n  ]"
         text = "{\n" + ",\n".join(f'  "{key}": {value}' for key, value in values.items()) + "\n}\n"
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, target)
+        write_text(path, text)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Palette:

@@ -84,12 +84,35 @@ def _merge_and_expand(config: PriorConfig) -> tuple[nn.Module, nn.Module]:
 
 
 class TokenHead(nn.Module):
-    """The linear layer over V tokens. Its logits are never stored: training and inference use fused operations."""
+    """The linear layer over V tokens. Its logits are never stored: training and inference use fused operations.
 
-    def __init__(self, channels: int, codes: int) -> None:
+    With `features` F > 0 the layer is weight + code_features shared: what a token paints, (V, F), enters its logit
+    through one small matrix that all tokens share. A plain layer has to learn each token's weights from that token's
+    own, often few, examples. 0 is the paper's plain layer.
+    """
+
+    code_features: Tensor
+
+    def __init__(self, channels: int, codes: int, features: int = 0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(codes, channels) * 0.01)
-        self.bias = nn.Parameter(torch.zeros(codes))
+        self.free_weight = nn.Parameter(torch.randn(codes, channels) * 0.01)
+        self.free_bias = nn.Parameter(torch.zeros(codes))
+        self.shared = nn.Linear(channels, features) if features else None
+        self.register_buffer("code_features", torch.zeros(codes, features))
+
+    @property
+    def weight(self) -> Tensor:
+        """(V, C)"""
+        if self.shared is None:
+            return self.free_weight
+        return self.free_weight + self.code_features @ self.shared.weight
+
+    @property
+    def bias(self) -> Tensor:
+        """(V,)"""
+        if self.shared is None:
+            return self.free_bias
+        return self.free_bias + self.code_features @ self.shared.bias
 
     def tokens(self, hidden: Tensor) -> Tensor:
         """hidden (B, C, h, w) -> most likely token of every cell, (B, h, w) int64."""
@@ -100,9 +123,10 @@ class TokenHead(nn.Module):
 
         One row of cells at a time, so that the (cells, V) probabilities are never stored whole.
         """
+        weight, bias = self.weight.to(hidden.dtype), self.bias.to(hidden.dtype)
         rows = []
         for row in hidden.unbind(2):
-            logits = F.linear(row.transpose(1, 2), self.weight.to(row.dtype), self.bias.to(row.dtype))
+            logits = F.linear(row.transpose(1, 2), weight, bias)
             rows.append(logits.float().softmax(-1) @ codebook)
         return torch.stack(rows, 1).permute(0, 3, 1, 2)
 
@@ -111,7 +135,7 @@ class TokenHead(nn.Module):
 
         `weights` (B, h, w) makes it a weighted mean. 0 where a batch has no such cell, instead of 0 / 0.
         """
-        ignore = self.weight.shape[0]
+        ignore = self.free_weight.shape[0]
         losses = gsskernels.linear_cross_entropy(
             hidden.float(), self.weight, targets, self.bias, dim=1, ignore_index=ignore, reduction="none"
         )

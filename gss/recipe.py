@@ -39,7 +39,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
             `prior_stage.augmentation.crop=[128, 192]`.
 
     Raises:
-        RecipeError: no such recipe, broken YAML, an unknown or doubled key, or a value of the wrong type.
+        RecipeError: no such recipe, broken YAML, an unknown or doubled key, a value of the wrong type or out of range.
     """
     source, text, stem = _read(name_or_path)
     tree = _parse_yaml(text, source)
@@ -58,10 +58,14 @@ def recipe_from_mapping(tree: Mapping[str, Any], source: str = "recipe") -> Reci
     """Check a nested mapping, as YAML gives it, and build the Recipe. `source` begins each error message.
 
     Raises:
-        RecipeError: an unknown key or a value of the wrong type.
+        RecipeError: an unknown key, or a value of the wrong type or out of its range.
     """
     recipe = _convert(tree, Recipe, "", source)
     assert isinstance(recipe, Recipe)
+    try:
+        recipe.validate()
+    except ValueError as error:
+        raise RecipeError(f"{source}: {error}") from error
     return recipe
 
 

@@ -11,6 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from gss.files import write_text
+
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; }
@@ -43,7 +45,6 @@ def write_report(
     Returns {"html", "json"}: the paths. Raises FileNotFoundError for a missing picture.
     """
     folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
     pictures = [Path(strip) for strip in strips]
     facts = dict(extra or {})
     title = str(facts.pop("title", "Segmentation report"))
@@ -56,14 +57,14 @@ def write_report(
         f"<h1>{escape(title)}</h1>\n" + "\n".join(sections) + "\n</body>\n</html>\n"
     )
     paths = {"html": folder / "report.html", "json": folder / "report.json"}
-    _write_text(paths["html"], page)
+    write_text(paths["html"], page)
     write_json(paths["json"], {"metrics": metrics, "extra": extra or {}, "pictures": [path.name for path in pictures]})
     return paths
 
 
 def write_json(path: str | os.PathLike[str], values: Any) -> None:
-    """Writes values as JSON, under the final name only once complete. See `to_json`."""
-    _write_text(Path(path), to_json(values) + "\n")
+    """Writes values as JSON, under the final name only once complete; parent folders are made. See `to_json`."""
+    write_text(path, to_json(values) + "\n")
 
 
 def to_json(values: Any) -> str:
@@ -81,12 +82,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def percent(value: float | None) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gss.result import Result
 
 PANEL_WIDTH = (320, 640)  # narrower photos are enlarged to the first, wider ones reduced to the second
+PANEL_HEIGHT = 960  # what is higher then is reduced, whatever its width
 GAP = 16
 BACKGROUND = (255, 255, 255)
 INK = (32, 36, 44)
@@ -83,12 +84,12 @@ def margin_map(margin: torch.Tensor, maximum: float | None = None) -> tuple[Imag
 def strip(result: Result) -> Image.Image:
     """The pictures of a prediction side by side, each with a title and a caption.
 
-    Photo, tokens, maskige, overlay with a legend of the classes in it, margin. Panels have the photo's aspect ratio;
-    those for which the result has no data are left out.
+    Photo, tokens, maskige, overlay with a legend of the classes in it, margin. Panels have the photo's aspect ratio
+    and fit into 640 x 960 pixels; those for which the result has no data are left out.
     """
     height, width = result.image.shape[1:]
-    panel_width = min(max(width, PANEL_WIDTH[0]), PANEL_WIDTH[1])
-    size = (panel_width, max(round(panel_width * height / width), 1))
+    size = _panel_size(width, height)
+    column_width = max(size[0], PANEL_WIDTH[0])
     photo = to_pillow(result.image).resize(size, Image.Resampling.LANCZOS)
     labels = np.asarray(Image.fromarray(_array(result.labels)).resize(size, Image.Resampling.NEAREST))
     margin, maximum = margin_map(result.margin)
@@ -102,10 +103,10 @@ def strip(result: Result) -> Image.Image:
     if result.maskige is not None:
         maskige = to_pillow(result.maskige).resize(size, Image.Resampling.NEAREST)
         panels.append(_Panel("maskige", maskige, ["what the tokens decode to"]))
-    panels.append(_Panel("overlay", _overlay(photo, labels, result.palette, 0.55), [], _legend(result, panel_width)))
-    bar = _scale_bar(maximum, panel_width)
+    panels.append(_Panel("overlay", _overlay(photo, labels, result.palette, 0.55), [], _legend(result, column_width)))
+    bar = _scale_bar(maximum, column_width)
     panels.append(_Panel("margin", margin.resize(size, Image.Resampling.BILINEAR), [], bar))
-    return _side_by_side(panels)
+    return _side_by_side(panels, column_width)
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,18 @@ class _Panel:
     footer: Image.Image | None = None
 
 
-def _side_by_side(panels: list[_Panel]) -> Image.Image:
+def _panel_size(width: int, height: int) -> tuple[int, int]:
+    """(width, height) of the pictures of a strip, in the aspect ratio of a photo of this size."""
+    scale = min(max(width, PANEL_WIDTH[0]), PANEL_WIDTH[1]) / width
+    scale = min(scale, PANEL_HEIGHT / height)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def _side_by_side(panels: list[_Panel], width: int) -> Image.Image:
+    """The panels in columns of one width, which narrow pictures do not fill."""
     title_font, caption_font = _font(18), _font(14)
     title_height, line_height = 28, 20
-    width, height = panels[0].picture.size
+    height = panels[0].picture.height
     footer_height = max(
         panel.footer.height if panel.footer is not None else len(panel.caption) * line_height for panel in panels
     )

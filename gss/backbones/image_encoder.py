@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,31 +26,41 @@ class ImageEncoder(nn.Module):
             that configuration's own keys, `out_features` among them. Weights are random.
 
     Raises:
-        ValueError: no `model_type`, or one that transformers does not know.
+        ValueError: no `model_type` or one that transformers does not know, a key that its configuration does not have,
+            or a finest map that is not a quarter of the image's side.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        from transformers import AttentionInterface, AutoBackbone, AutoConfig
+        from transformers import AttentionInterface, AutoBackbone
 
         super().__init__()
         AttentionInterface.register(ATTENTION, transformers_attention)
-        keys = dict(config)
-        model_type = keys.pop("model_type", None)
-        if not isinstance(model_type, str):
-            raise ValueError(f"backbone.model_type: expected the name of a transformers model, got {model_type!r}")
-        self.backbone = AutoBackbone.from_config(AutoConfig.for_model(model_type, **keys))
+        self.backbone = AutoBackbone.from_config(_transformers_config(config))
         if getattr(self.backbone, "_supports_attention_backend", False):
             self.backbone.set_attn_implementation(ATTENTION)
         self.channels: list[int] = list(self.backbone.channels)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255, persistent=False)
+        self._require_quarter_size()
 
     def forward(self, images: Tensor) -> list[Tensor]:
         pixels = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         return list(self.backbone(pixels).feature_maps)
+
+    @torch.no_grad()
+    def _require_quarter_size(self) -> None:
+        """A token stands for a 4x4 cell of the image, so the finest map has to have a quarter of its side."""
+        self.eval()
+        height, width = self(torch.zeros(1, 3, 64, 64))[0].shape[-2:]
+        self.train()
+        if (height, width) != (16, 16):
+            raise ValueError(
+                "backbone.out_features: expected the finest feature map at a quarter of the image's side, "
+                f"got {height} x {width} for 64 x 64"
+            )
 
     def load_pretrained(self, name: str) -> None:
         """Take the weights of a checkpoint of this architecture: a folder, or a Hugging Face repository.
@@ -70,3 +81,23 @@ class ImageEncoder(nn.Module):
                 f"it lacks {len(missing)} weights, among them {', '.join(missing[:3])}"
             )
         self.backbone.load_state_dict(source.state_dict())
+
+
+def _transformers_config(keys: Mapping[str, Any]) -> Any:
+    """The configuration that `keys` describe; transformers itself would take unknown keys without a word."""
+    from transformers import CONFIG_MAPPING
+
+    known = {key: value for key, value in keys.items() if key != "model_type"}
+    model_type = keys.get("model_type")
+    if model_type not in CONFIG_MAPPING:
+        close = difflib.get_close_matches(str(model_type), list(CONFIG_MAPPING.keys()), n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise ValueError(f"backbone.model_type: expected the name of a transformers model, got {model_type!r}{hint}")
+    configuration = CONFIG_MAPPING[model_type]
+    default = configuration()
+    for key in known:
+        if not hasattr(default, key):
+            close = difflib.get_close_matches(key, list(vars(default)), n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"backbone.{key}: {configuration.__name__} has no such key{hint}")
+    return configuration(**known)

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 
 from gss._version import __version__
 from gss.cli import ceiling, data, demo, evaluate, info, palette, predict, train
+from gss.cli.arguments import override
 
 COMMANDS = (demo, train, evaluate, predict, ceiling, data, palette, info)
+
+MESSAGE_LIMIT = 1000  # characters; messages of libraries can list every tensor of a model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,11 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 1: a failed check, a diverged run, a file that is not there; one line on stderr says what. 2: wrong usage.
     130: interrupted. With GSS_DEBUG=1 in the environment errors keep their traceback; bugs always do.
     """
-    arguments = build_parser().parse_args(argv)
+    arguments = parse(argv)
     try:
         return arguments.run(arguments)
     except KeyboardInterrupt as interrupt:
-        print(str(interrupt) or "gss: interrupted", file=sys.stderr)
+        hint = getattr(arguments, "after_interrupt", None)
+        print("\n".join(filter(None, (str(interrupt) or "gss: interrupted", hint))), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read our output has left; Python would complain again when it flushes stdout at exit.
@@ -32,8 +36,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("GSS_DEBUG") == "1" or not _is_for_the_user(error):
             raise
-        print(f"gss: error: {error}", file=sys.stderr)
+        print(f"gss: error: {message(error)}", file=sys.stderr)
         return 1
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The parsed command line. Wrong usage ends the program with code 2, as argparse does it."""
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse gives a positional list one place on the command line; overrides may stand before and after options.
+    if rest and (not hasattr(arguments, "overrides") or any(text.startswith("-") for text in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    for text in rest:
+        try:
+            arguments.overrides.append(override(text))
+        except argparse.ArgumentTypeError as error:
+            parser.error(str(error))
+    return arguments
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,6 +67,23 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def message(error: Exception) -> str:
+    """What to tell the user: our own error types lay out their lines themselves; others become one line, cut in the
+    middle where it is longer than MESSAGE_LIMIT."""
+    if _is_ours(error):
+        return str(error)
+    line = " ".join(str(error).split()) or type(error).__name__
+    if len(line) <= MESSAGE_LIMIT:
+        return line
+    half = MESSAGE_LIMIT // 2
+    left_out = len(line) - 2 * half
+    return f"{line[:half]} [... {left_out} characters, GSS_DEBUG=1 shows them ...] {line[-half:]}"
+
+
 def _is_for_the_user(error: Exception) -> bool:
     """Wrong values and files, and every error type of our own, carry a message for the user; the rest are bugs."""
-    return isinstance(error, (ValueError, TypeError, OSError)) or type(error).__module__.startswith("gss.")
+    return isinstance(error, (ValueError, TypeError, OSError)) or _is_ours(error)
+
+
+def _is_ours(error: Exception) -> bool:
+    return type(error).__module__.startswith("gss.")

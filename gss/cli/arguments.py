@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 Subparsers = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
@@ -12,6 +13,13 @@ def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def not_negative(text: str) -> int:
+    """A whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
     return int(text)
 
 
@@ -31,6 +39,26 @@ def override(text: str) -> str:
     return text
 
 
+def output_folder(text: str) -> Path:
+    """A folder that exists or can be made. Nothing is made yet: the command may still fail for another reason."""
+    folder = Path(text)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a folder to write to, but {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"expected a folder to write to, but {existing} is read-only")
+    return folder
+
+
+def output_file(text: str) -> str:
+    """A file that can be written, so that hours of work are not lost to a typing mistake; "-" is standard output."""
+    if text != "-":
+        if Path(text).is_dir():
+            raise argparse.ArgumentTypeError(f"expected a file to write, but {text} is a folder")
+        output_folder(str(Path(text).parent))
+    return text
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The positional RUN."""
     parser.add_argument("model", metavar="RUN", type=Path, help="folder of a finished run, or a hub repository")
@@ -44,6 +72,12 @@ def add_data(parser: argparse.ArgumentParser, *, split: str | None = None) -> No
         parser.add_argument("--split", default=split, help=f"which split of it (default: {split})")
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device NAME."""
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json FILE."""
-    parser.add_argument("--json", metavar="FILE", help="also write the outcome as JSON; - prints only that")
+    help_text = "also write the outcome as JSON; - prints only that"
+    parser.add_argument("--json", metavar="FILE", type=output_file, help=help_text)

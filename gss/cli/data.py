@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gss.cli.arguments import Subparsers, add_json, positive, size
+from gss.cli.arguments import Subparsers, add_json, not_negative, output_folder, positive, size
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -19,7 +19,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "missing files, colour masks. The exit code is 1 where something is wrong.",
     )
     check.add_argument("directory", metavar="DIR", type=Path, help="folder with images/SPLIT and annotations/SPLIT")
-    check.add_argument("--palette", metavar="NAME|FILE", help="default: palette.json in DIR")
+    check.add_argument("--palette", metavar="NAME|FILE", help="default: DIR/palette.json, if there is one")
     check.add_argument("--splits", nargs="+", default=["train", "val"], metavar="SPLIT", help="default: train val")
     add_json(check)
     check.set_defaults(run=run_check)
@@ -29,11 +29,11 @@ def add_parser(subparsers: Subparsers) -> None:
         help="generate street scenes with annotations",
         description="Draws street scenes and their annotations from a seed, with a palette.json beside them.",
     )
-    scenes.add_argument("directory", metavar="DIR", type=Path, help="folder to write")
+    scenes.add_argument("directory", metavar="DIR", type=output_folder, help="folder to write")
     scenes.add_argument("--train", type=positive, default=200, metavar="N", help="training scenes (default: 200)")
     scenes.add_argument("--val", type=positive, default=40, metavar="N", help="validation scenes (default: 40)")
     scenes.add_argument("--size", type=size, default=(128, 192), metavar="HxW", help="pixels (default: 128x192)")
-    scenes.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    scenes.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default: 0")
     scenes.set_defaults(run=run_scenes)
 
 
@@ -42,12 +42,28 @@ def run_check(arguments: argparse.Namespace) -> int:
     from gss.data.check import check_folder
     from gss.palette import get_palette
 
-    beside = arguments.directory / "palette.json"
+    directory, splits = arguments.directory, tuple(arguments.splits)
+    if not directory.is_dir():
+        raise NotADirectoryError(f"{directory}: expected a folder, but there is no such folder")
+    beside = directory / "palette.json"
     if arguments.palette is None and not beside.is_file():
-        raise ValueError(f"{beside}: no such file; name the palette with --palette")
-    report = check_folder(arguments.directory, get_palette(arguments.palette or beside), splits=tuple(arguments.splits))
+        raise ValueError(f"{directory}: no palette.json; {palette_advice(directory, splits)}")
+    report = check_folder(directory, get_palette(arguments.palette or beside), splits=splits)
     emit(arguments.json, report.to_dict(), report.summary())
     return 0 if report.ok else 1
+
+
+def palette_advice(directory: Path, splits: tuple[str, ...]) -> str:
+    """How to name a palette: the shipped ones that have every class id in the annotations."""
+    from gss.data.check import largest_class_id
+    from gss.palette import Palette, palette_names
+
+    largest = largest_class_id(directory, splits)
+    sizes = {name: Palette.named(name).num_classes for name in palette_names()}
+    fitting = [f"{name} ({count} classes)" for name, count in sizes.items() if largest is None or largest < count]
+    ids = "" if largest is None else f" for class ids up to {largest}"
+    shipped = f"shipped{ids}: {', '.join(fitting)}" if fitting else f"none of the shipped ones has class id {largest}"
+    return f"say which with --palette NAME or --palette FILE ({shipped})"
 
 
 def run_scenes(arguments: argparse.Namespace) -> int:

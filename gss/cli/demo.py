@@ -7,11 +7,11 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from gss.cli.arguments import Subparsers
+from gss.cli.arguments import Subparsers, not_negative, output_folder
 
 TRAIN_SCENES = 240
 VAL_SCENES = 40
-SCENE_SIZE = (128, 192)
+SCENE_SIZE = (192, 288)
 PICTURES = 3
 
 
@@ -21,10 +21,10 @@ def add_parser(subparsers: Subparsers) -> None:
         help="generate street scenes, train, evaluate, predict, and write a report",
         description="Everything in a few minutes on a laptop's CPU. A second call goes on where the first one stopped.",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for scenes, run and report")
+    parser.add_argument("--out", metavar="DIR", type=output_folder, required=True, help="for scenes, run and report")
     parser.add_argument("--recipe", default="demo", metavar="NAME|FILE", help="default: demo")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the scenes and the training (default: 0)")
-    parser.set_defaults(run=run)
+    parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help="of scenes and training (default: 0)")
+    parser.set_defaults(run=run, after_interrupt="the same command again goes on from the last checkpoint")
 
 
 def run(arguments: argparse.Namespace) -> int:

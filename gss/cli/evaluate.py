@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from gss.cli.arguments import Subparsers, add_data, add_json, add_run
+from gss.cli.arguments import Subparsers, add_data, add_device, add_json, add_run
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -16,17 +16,18 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_run(parser)
     add_data(parser, split="val")
+    add_device(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import gss
+    from gss.cli.models import load_model
     from gss.cli.output import class_table, emit, progress
     from gss.data.folder import FolderDataset
     from gss.evaluation import evaluate
 
-    model = gss.load(arguments.model)
+    model = load_model(arguments.model, arguments.device)
     dataset = FolderDataset(arguments.data, arguments.split, model.palette, cache=False)
     start = time.perf_counter()
     with progress("evaluating") as report:

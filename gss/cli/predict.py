@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gss.cli.arguments import Subparsers, add_run
+from gss.cli.arguments import Subparsers, add_device, add_run, output_folder
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -14,25 +15,36 @@ def add_parser(subparsers: Subparsers) -> None:
         "predict",
         help="segment images and save labels, overlay, maskige and a strip of all",
         description="For each image NAME: NAME_labels.png (class ids in the palette's colours), NAME_overlay.png, "
-        "NAME_maskige.png and NAME_strip.png.",
+        "NAME_maskige.png and NAME_strip.png. An image that cannot be read is named on stderr, the others go on.",
     )
     add_run(parser)
     parser.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="image file, or a folder of them")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--out", metavar="DIR", type=output_folder, required=True, help="folder for the pictures")
+    add_device(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import gss
+    from gss.cli.models import load_model
+    from gss.data.labels import read_image
     from gss.result import Result
 
     files = image_files(arguments.images)
-    model = gss.load(arguments.model)
+    model = load_model(arguments.model, arguments.device)
+    failed = 0
     for file in files:
-        result = model.predict(file)
+        try:
+            image = read_image(file)
+        except (OSError, ValueError) as error:
+            print(f"gss: error: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        result = model.predict(image)
         assert isinstance(result, Result)  # one image in, one result out
         result.name = file.stem
         print(result.save(arguments.out)["strip"], flush=True)
+    if failed:
+        raise ValueError(f"{failed} of {len(files)} images could not be read; the others are in {arguments.out}")
     return 0
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from gss.cli.arguments import Subparsers, add_data, override
+from gss.cli.arguments import Subparsers, add_data, output_folder, override
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -16,13 +15,13 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--recipe", required=True, metavar="NAME|FILE", help="a shipped recipe or a YAML file")
     add_data(parser)
-    parser.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder for the run")
+    parser.add_argument("--out", metavar="RUN", type=output_folder, required=True, help="folder for the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
     parser.add_argument("--seed", type=int, metavar="N", help="overrides the recipe's seed")
     parser.add_argument(
         "overrides", nargs="*", type=override, metavar="key.path=value", help="other values of the recipe to override"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, after_interrupt="the same command with --resume goes on from the last checkpoint")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -132,6 +132,24 @@ def check_folder(
     return report
 
 
+def largest_class_id(root: str | Path, splits: Iterable[str] = ("train", "val"), per_split: int = 200) -> int | None:
+    """The largest class id (255 is none) in about `per_split` annotations of each split, spread over the whole of it.
+
+    Files that are no index PNGs are left out, `check_folder` is there to name them. None where no class id is found.
+    """
+    largest = -1
+    for split in splits:
+        folder = Path(root) / "annotations" / split
+        files = list_files(folder, (".png",)) if folder.is_dir() else []
+        for file in files[:: max(1, len(files) // per_split)]:
+            try:
+                labels = read_label(file)
+            except (OSError, ValueError):
+                continue
+            largest = max([largest, *labels[labels != 255].unique().tolist()])
+    return None if largest < 0 else largest
+
+
 def _pairs(root: Path, split: str, report: Report) -> list[tuple[Path, Path]]:
     """The complete pairs of a split; what is missing goes to the report."""
 

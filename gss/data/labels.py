@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from gss.files import replace_file
 from gss.palette import Palette
 
 PathLike = str | os.PathLike[str]
@@ -41,10 +41,18 @@ def read_image(path: PathLike) -> torch.Tensor:
     Raises FileNotFoundError, UnreadableFile for damaged files, ValueError for images of more than 8 bits a channel.
     """
     with _open(path) as image:
-        if image.mode.startswith(("I", "F")):
-            raise ValueError(f"{path}: expected an image of 8 bits a channel, got mode {image.mode}")
-        _load(path, image)
-        pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        return image_to_tensor(image, str(path))
+
+
+def image_to_tensor(image: Image.Image, name: str = "image") -> torch.Tensor:
+    """A Pillow image, opened or made in memory, as `read_image` gives it; `name` begins the message of an error.
+
+    Raises UnreadableFile where its file is damaged, ValueError for images of more than 8 bits a channel.
+    """
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"{name}: expected an image of 8 bits a channel, got mode {image.mode}")
+    _load(name, image)
+    pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -102,10 +110,9 @@ def write_label(path: PathLike, labels: torch.Tensor, palette: Palette) -> None:
 
 def save_image(path: PathLike, image: Image.Image) -> None:
     """Saves a Pillow image under its final name only once it is complete; the suffix decides the format."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
-    image.save(temporary)
-    os.replace(temporary, target)
+    # Not synced to disk: a picture lost to a power cut can be made again, and the wait is 8 ms a file.
+    with replace_file(path, durable=False) as temporary:
+        image.save(temporary)
 
 
 def rgb_to_labels(image: torch.Tensor, palette: Palette) -> torch.Tensor:

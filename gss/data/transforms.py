@@ -36,26 +36,6 @@ class Compose:
 
 
 @dataclass(frozen=True)
-class Resize:
-    """To `size` (height, width), or by the ratio `scale`; exactly one of the two. Draws no random numbers."""
-
-    scale: float | None = None
-    size: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        if (self.scale is None) == (self.size is None):
-            raise ValueError(f"Resize: expected either scale or size, got scale={self.scale}, size={self.size}")
-        if self.scale is not None and self.scale <= 0:
-            raise ValueError(f"scale: expected a ratio > 0, got {self.scale}")
-        if self.size is not None and min(self.size) <= 0:
-            raise ValueError(f"size: expected (height, width) > 0, got {self.size}")
-
-    def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator | None = None) -> Pair:
-        size = self.size if self.size is not None else _scaled(label, self.scale or 1.0)
-        return resize(image, label, size)
-
-
-@dataclass(frozen=True)
 class RandomScale:
     """Resizes by base * u, u uniform in [min, max]; keeps the aspect ratio."""
 

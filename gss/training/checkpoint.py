@@ -1,52 +1,40 @@
-"""Checkpoints that are either whole or not there: temporary name, fsync, rename."""
+"""Checkpoints and weights: files that are either whole or not there, and what to do with a damaged one."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hashlib
 import os
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gss.files import replace_file
+
 _STEP_FILE = re.compile(r"step_(\d+)\.pt")
-_DAMAGE = (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError)
+# What torch.load raises for a damaged file.
+_DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
 
 
 class CheckpointError(RuntimeError):
     """No usable checkpoint where one was expected."""
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to the disk and rename it to `path`.
+class Checkpoint(NamedTuple):
+    """A checkpoint that could be read, and the newer ones that could not, newest first, each with its error."""
 
-    A process killed at any moment leaves the old file or the new one, never a part of one.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    if os.name == "posix":
-        # the rename itself is durable only once the folder is flushed
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def remove_temporary_files(folder: Path) -> None:
-    """Delete what a killed process left half written."""
-    for leftover in folder.glob("*.tmp"):
-        leftover.unlink()
+    path: Path
+    state: dict[str, Any]
+    damaged: list[tuple[Path, Exception]]
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -65,44 +53,69 @@ def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, keep: int = 2) -> Path:
     """Write `state` (tensors and plain values only) as the checkpoint of `step`; keep the newest `keep`."""
     path = checkpoint_path(folder, step)
-    write_atomically(path, lambda temporary: torch.save(dict(state), temporary))
+    with replace_file(path) as temporary:
+        torch.save(dict(state), temporary)
     for _, old in list_checkpoints(folder)[:-keep]:
         old.unlink()
     return path
 
 
-def load_latest_checkpoint(folder: Path, *, set_damaged_aside: bool = True) -> tuple[Path, dict[str, Any]] | None:
-    """The newest readable checkpoint of `folder`, on the CPU, or None if the folder has none.
+def newest_checkpoint(folder: Path, *, mmap: bool = False) -> Checkpoint | None:
+    """The newest readable checkpoint of `folder`, on the CPU, or None if the folder never had one. Changes nothing.
 
-    Read with `weights_only=True`: a checkpoint cannot execute code. A damaged file is reported as a warning and renamed
-    to `*.damaged`, and the one before it is used.
+    Read with `weights_only=True`: a checkpoint cannot execute code. With `mmap`, tensors are read when they are used.
 
     Raises:
-        CheckpointError: if there are checkpoints and none can be read.
+        CheckpointError: if there are checkpoints, or some that were set aside as damaged, and none can be read.
+        OSError: a checkpoint may not be read.
     """
-    checkpoints = list_checkpoints(folder)
-    for _, path in reversed(checkpoints):
+    damaged: list[tuple[Path, Exception]] = []
+    for _, path in reversed(list_checkpoints(folder)):
         try:
-            return path, torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         except _DAMAGE as error:
-            reason = (str(error).strip().splitlines() or [""])[0]
-            warnings.warn(
-                f"checkpoint {path} is damaged ({type(error).__name__}: {reason}); trying the one before it",
-                stacklevel=2,
-            )
-            if set_damaged_aside:
-                os.replace(path, path.with_name(path.name + ".damaged"))
-    if checkpoints:
+            damaged.append((path, error))
+        except OSError as error:
+            # a file that may not be read is not damaged, nor is one on a failing disk; EINVAL is torch looking for the
+            # end of a file that was cut short before the file's beginning
+            if error.errno != errno.EINVAL:
+                raise
+            damaged.append((path, error))
+        else:
+            return Checkpoint(path, state, damaged)
+    aside = sorted(folder.glob("step_*.pt.damaged"))
+    if damaged or aside:
         raise CheckpointError(
-            f"none of the {len(checkpoints)} checkpoints in {folder} can be read; remove it to start over"
+            f"{folder}: none of the checkpoints can be read ({', '.join(p.name for p, _ in damaged) or aside[-1].name} "
+            f"{'is' if len(damaged) < 2 else 'are'} damaged); remove the folder to train this stage from the start"
         )
     return None
+
+
+def load_latest_checkpoint(folder: Path, *, set_damaged_aside: bool = True) -> tuple[Path, dict[str, Any]] | None:
+    """Like `newest_checkpoint`, with a warning for every damaged file that it passed over.
+
+    Those files are renamed to `*.damaged` once an older one has been read: with nothing to go back to, they stay.
+    """
+    found = newest_checkpoint(folder)
+    if found is None:
+        return None
+    for path, error in found.damaged:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        warnings.warn(
+            f"checkpoint {path} is damaged ({type(error).__name__}: {reason}); going back to {found.path.name}",
+            stacklevel=2,
+        )
+        if set_damaged_aside:
+            os.replace(path, path.with_name(path.name + ".damaged"))
+    return found.path, found.state
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a state dict as safetensors, atomically, with string metadata. A tied tensor is stored under each name."""
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in weights.items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=dict(metadata)))
+    with replace_file(path) as temporary:
+        save_file(tensors, temporary, metadata=dict(metadata))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -111,10 +124,39 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         CheckpointError: if the file is damaged.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+    metadata = load_metadata(path)
+    with _damage_named(path):
         return load_file(path), metadata
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, without its tensors. Raises CheckpointError if the file is damaged."""
+    with _damage_named(path), safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
+
+
+def weights_digest(path: Path) -> str:
+    """A short hash of the tensors of a safetensors file: their names, types, shapes and values, not its metadata."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(load_weights(path)[0].items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Names `path` in the errors of `load_state_dict`, which tell of parameters only."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} does not fit the model that is being trained: {error}") from error
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except SafetensorError as error:
         raise CheckpointError(
             f"{path} is damaged ({error}); remove it to rebuild it from the last checkpoint"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from gss.training.checkpoint import write_atomically
+from gss.files import write_text
 
 
 def read_metrics(path: Path | str, stage: str | None = None) -> list[dict[str, Any]]:
@@ -48,7 +48,7 @@ class MetricsLog:
         kept = [r for r in records if r.get("stage") != stage or r["step"] <= after_step]
         text = "".join(_line(record) for record in kept)
         if path.exists() and path.read_text(encoding="utf-8") != text:
-            write_atomically(path, lambda temporary: _write_text(temporary, text))
+            write_text(path, text)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[str] = path.open("a", encoding="utf-8")
 
@@ -63,7 +63,3 @@ class MetricsLog:
 
     def close(self) -> None:
         self._file.close()
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -29,8 +29,8 @@ class TrainingInterrupted(KeyboardInterrupt):
     def __init__(self, stage: str, step: int, steps: int, checkpoint: Path) -> None:
         self.stage, self.step, self.checkpoint = stage, step, checkpoint
         super().__init__(
-            f"stage {stage!r} stopped after step {step} of {steps}; everything is in {checkpoint}. "
-            "Run the same command with --resume to go on from there"
+            f"stage {stage!r} stopped after step {step} of {steps}; everything is in {checkpoint}, "
+            "and the run can be resumed from there"
         )
 
 

@@ -4,44 +4,106 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gss.config import StageConfig
+from gss.training.checkpoint import CheckpointError, list_checkpoints, load_metadata, newest_checkpoint
 
 # The first two change when something is written, never what is computed. The batch is the same for any number of
 # processes; only dropout and batch statistics, which each process has of its own, differ then.
-FREE_SETTINGS = frozenset({"checkpoint_every", "log_every", "processes"})
+FREE_SETTINGS = frozenset({"config.checkpoint_every", "config.log_every", "processes"})
 
 
 class ResumeMismatch(ValueError):
     """The run directory holds a stage trained with other settings."""
 
 
-def stage_identity(stage: str, config: StageConfig, *, seed: int, samples: int, processes: int) -> dict[str, Any]:
-    """Everything that decides the numbers of a stage, as plain JSON values (tuples become lists)."""
-    settings = json.loads(json.dumps(dataclasses.asdict(config)))
-    return {"stage": stage, "seed": seed, "dataset samples": samples, "processes": processes, "config": settings}
+def stage_identity(
+    stage: str,
+    config: StageConfig,
+    *,
+    seed: int,
+    samples: int,
+    processes: int,
+    inputs: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Everything that decides the numbers of a stage, as plain JSON values (tuples become lists).
+
+    `inputs` are further sections, each JSON values: what else the caller's module and data come from.
+    """
+    settings = dataclasses.asdict(config)
+    identity = {"stage": stage, "seed": seed, "dataset samples": samples, "processes": processes, "config": settings}
+    plain: dict[str, Any] = json.loads(json.dumps({**identity, **(inputs or {})}))
+    return plain
 
 
-def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat.update(_flatten(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item})
-    return flat
+def stage_folder(run: Path, stage: str) -> Path:
+    """Where the checkpoints of a stage are."""
+    return run / "checkpoints" / stage
 
 
-def check_resumable(saved: Mapping[str, Any], current: Mapping[str, Any], where: str) -> None:
+def final_weights(folder: Path) -> Path:
+    """The file of a stage folder that a finished stage leaves."""
+    return folder / "final.safetensors"
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a stage folder holds anything that was trained, be it damaged."""
+    return final_weights(folder).exists() or bool(list_checkpoints(folder)) or any(folder.glob("*.damaged"))
+
+
+def check_stage(folder: Path, identity: Mapping[str, Any]) -> int:
+    """Whether the stage in `folder`, unfinished or finished, may go on as `identity`. Reads only, changes nothing.
+
+    Returns:
+        The steps of its final weights, 0 if it has none.
+
+    Raises:
+        ResumeMismatch: a setting has changed.
+        CheckpointError: nothing readable to go on from.
+    """
+    final, finished = final_weights(folder), 0
+    if final.exists():
+        metadata = load_metadata(final)
+        if "identity" not in metadata:
+            raise CheckpointError(f"{final}: no record of its training; remove it to rebuild it from the checkpoint")
+        saved = json.loads(metadata["identity"])
+        check_resumable(saved, identity, final)
+        finished = int(saved["config"]["steps"])
+        if finished == identity["config"]["steps"]:
+            return finished
+    newest = newest_checkpoint(folder, mmap=True)
+    if newest is not None:
+        check_resumable(newest.state["identity"], identity, newest.path)
+    done = 0 if newest is None else int(newest.state["step"])
+    if done < finished:
+        raise CheckpointError(
+            f"{final} was trained for {finished} steps; going on to {identity['config']['steps']} needs the checkpoint "
+            f"of that step, and {folder} has {'none' if done == 0 else f'only step {done}'}"
+        )
+    return finished
+
+
+def check_resumable(saved: Mapping[str, Any], current: Mapping[str, Any], where: Path) -> None:
     """Compare two `stage_identity` values. `config.steps` may grow; `FREE_SETTINGS` may change; nothing else may.
+
+    A section that only one side has cannot be compared; that a checkpoint lacks one is told in a warning.
 
     Raises:
         ResumeMismatch: naming every setting that changed, with both values.
     """
-    before, now = _flatten(saved), _flatten(current)
+    unrecorded = sorted(current.keys() - saved.keys())
+    if unrecorded:
+        warnings.warn(f"{where} does not record {', '.join(unrecorded)}: changes there go unnoticed", stacklevel=2)
+    shared = saved.keys() & current.keys()
+    before, now = (_flatten({key: side[key] for key in shared}) for side in (saved, current))
     changed = []
     for key in sorted(before.keys() | now.keys()):
         old, new = before.get(key), now.get(key)
-        if old == new or key.rsplit(".", 1)[-1] in FREE_SETTINGS:
+        if old == new or key in FREE_SETTINGS:
             continue
         if key == "config.steps" and old is not None and new is not None and new > old:
             continue
@@ -51,5 +113,12 @@ def check_resumable(saved: Mapping[str, Any], current: Mapping[str, Any], where:
         raise ResumeMismatch(
             f"{where} was trained with other settings and cannot be continued:\n"
             + "\n".join(changed)
-            + "\nrestore them, or train into a new run directory"
+            + f"\nrestore them, remove {where.parent} to train this stage again, or train into a new run directory"
         )
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat.update(_flatten(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item})
+    return flat

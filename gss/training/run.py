@@ -7,80 +7,116 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from PIL import Image
 
 from ..config import Recipe, StageConfig
 from ..data.check import DataError, check_folder
-from ..data.folder import FolderDataset
+from ..data.folder import FolderDataset, split_files
 from ..data.transforms import Compose, PhotometricDistortion, RandomCrop, RandomFlip, RandomScale
+from ..files import remove_leftovers, replace_file, write_text
 from ..model import GSS
 from ..palette import Palette, get_palette
 from ..recipe import recipe_to_yaml
 from ..twin import PixelClassifier
 from .loop import StageResult, train_stage
+from .plan import PlannedStage, check_run, check_trainable, holds_run, plan_stages, tokenizer_inputs
 from .sampling import derive_seed
 from .stages import ClassifierTraining, PriorTraining, TokenizerTraining, class_weights
 
 PACKAGES = ("gss", "torch", "transformers", "accelerate", "safetensors", "numpy", "pillow")
 
+# What a model is saved into before its files take their place in the run folder.
+MODEL_PREFIX = ".model-"
+
 
 def train(
     recipe: Recipe, data_dir: str | os.PathLike[str], run_dir: str | os.PathLike[str], resume: bool = False
 ) -> Path:
-    """Train `recipe` on a data folder and leave a self-contained run folder, which is returned.
+    """Train `recipe` on the train split of a data folder and leave a self-contained run folder, which is returned.
 
     The folder holds config.json and model.safetensors (for `gss.load`), recipe.yaml, versions.json, metrics.jsonl and
     checkpoints/. Stages that had finished are skipped with `resume`; a stage that was cut short goes on at its newest
-    checkpoint.
+    checkpoint. Everything is checked first: a call that is refused has changed nothing.
 
     Raises:
-        DataError: the data has problems; nothing was trained.
+        DataError: the data has problems.
         FileExistsError: the run folder has a run in it and `resume` is False.
-        TrainingDiverged, TrainingInterrupted, ResumeMismatch: see `gss.training.train_stage`.
+        ValueError: a setting that cannot work; ResumeMismatch, one that the run was not trained with.
+        CheckpointError, TrainingDiverged, TrainingInterrupted: see `gss.training.train_stage`.
     """
     data, run = Path(data_dir), Path(run_dir)
-    if not resume and (run / "recipe.yaml").exists():
+    recipe.validate()
+    if not resume and holds_run(run):
         raise FileExistsError(f"{run}: holds a run already; go on with --resume, or choose another folder")
     palette = data_palette(recipe, data)
-    report = check_folder(data, palette)
+    report = check_folder(data, palette, splits=("train",))
     if not report.ok:
         raise DataError(report)
-    run.mkdir(parents=True, exist_ok=True)
+    names, pixels = sorted(split_files(data, "train")[0]), report.class_pixels.tolist()
+    stages = plan_stages(recipe, palette, names, pixels)
+    process = PartialState()
+    check_trainable(stages, len(names), pixels, process.device)
+    check_run(run, recipe, stages, len(names))
+    torch.manual_seed(derive_seed(recipe.seed, "weights"))
+    model = build_model(recipe, palette)
+    load_pretrained(model, recipe)
+
+    if process.is_main_process:
+        begin_run(run, recipe)
+    train_stages(model, stages, recipe, data, pixels, run, resume)
+    if process.is_main_process:
+        save_model(model, run)
+    return run
+
+
+def begin_run(run: Path, recipe: Recipe) -> None:
+    """Clear away what a killed process left half written, and note what the run is made with."""
+    remove_leftovers(run)
+    for leftover in run.glob(f"{MODEL_PREFIX}*"):
+        shutil.rmtree(leftover)
     write_text(run / "recipe.yaml", recipe_to_yaml(recipe))
     write_text(run / "versions.json", json.dumps(versions(recipe), indent=2) + "\n")
 
-    torch.manual_seed(derive_seed(recipe.seed, "weights"))
-    model: GSS | PixelClassifier
-    pixels = class_pixels(FolderDataset(data, "train", palette))
+
+def train_stages(
+    model: GSS | PixelClassifier,
+    stages: list[PlannedStage],
+    recipe: Recipe,
+    data: Path,
+    pixels: list[int],
+    run: Path,
+    resume: bool,
+) -> None:
+    """Train the planned stages one after the other; `pixels` are the labelled training pixels of each class."""
+
+    def train_one(stage: PlannedStage, module: torch.nn.Module, inputs: Mapping[str, Any]) -> StageResult:
+        return run_stage(stage.name, module, stage.config, recipe, data, model.palette, run, resume, inputs)
+
     prior_weights = class_weights(pixels, recipe.prior.class_balance)
-    if recipe.model == "gss":
-        model = build_gss(recipe, palette)
-        load_pretrained(model, recipe)
+    if isinstance(model, GSS):
+        first, second = stages
         weights = class_weights(pixels, recipe.tokenizer.class_balance)
-        run_stage(
-            "tokenizer", TokenizerTraining(model, weights), recipe.tokenizer_stage, recipe, data, palette, run, resume
-        )
-        run_stage("prior", PriorTraining(model, prior_weights), recipe.prior_stage, recipe, data, palette, run, resume)
+        done = train_one(first, TokenizerTraining(model, weights), first.inputs)
+        inputs = second.inputs | tokenizer_inputs(done.weights)
+        train_one(second, PriorTraining(model, prior_weights), inputs)
     else:
-        model = PixelClassifier(palette=palette.to_dict(), backbone=recipe.backbone, prior=asdict(recipe.prior))
-        load_pretrained(model, recipe)
-        run_stage(
-            "classifier",
-            ClassifierTraining(model, prior_weights),
-            recipe.prior_stage,
-            recipe,
-            data,
-            palette,
-            run,
-            resume,
-        )
-    save_model(model, run)
-    return run
+        (only,) = stages
+        train_one(only, ClassifierTraining(model, prior_weights), only.inputs)
+
+
+def build_model(recipe: Recipe, palette: Palette) -> GSS | PixelClassifier:
+    """The recipe's model with random weights."""
+    if recipe.model == "gss":
+        return build_gss(recipe, palette)
+    return PixelClassifier(palette=palette.to_dict(), backbone=recipe.backbone, prior=asdict(recipe.prior))
 
 
 def build_gss(recipe: Recipe, palette: Palette) -> GSS:
@@ -114,8 +150,9 @@ def run_stage(
     palette: Palette,
     run: Path,
     resume: bool,
+    inputs: Mapping[str, Any] | None = None,
 ) -> StageResult:
-    """Train one stage on the train split with the stage's augmentation."""
+    """Train one stage on the train split with the stage's augmentation; `inputs` as in `train_stage`."""
     augmentation = config.augmentation
     transforms: list[Any] = [
         RandomScale(*augmentation.scale),
@@ -124,27 +161,30 @@ def run_stage(
     ]
     if augmentation.photometric:
         transforms.append(PhotometricDistortion())
-    dataset = FolderDataset(data, "train", palette, transform=Compose(tuple(transforms)))
-    return train_stage(name, module, dataset, config, run, seed=recipe.seed, resume=resume)
+    cache = decoded_bytes(data, "train") <= recipe.cache_gib * 2**30
+    dataset = FolderDataset(data, "train", palette, transform=Compose(tuple(transforms)), cache=cache)
+    return train_stage(name, module, dataset, config, run, seed=recipe.seed, resume=resume, inputs=inputs)
 
 
-def class_pixels(dataset: FolderDataset) -> list[int]:
-    """Labelled pixels of each class over a split."""
-    counts = torch.zeros(256, dtype=torch.int64)
-    for index in range(len(dataset)):
-        counts += torch.bincount(dataset[index]["label"].flatten(), minlength=256)
-    return counts[: dataset.palette.num_classes].tolist()
+def decoded_bytes(data: Path, split: str) -> int:
+    """Memory that the decoded images and labels of a split take, from the sizes in the image headers."""
+    total = 0
+    for file in split_files(data, split)[0].values():
+        with Image.open(file) as image:
+            total += 4 * image.width * image.height
+    return total
 
 
 def save_model(model: GSS | PixelClassifier, run: Path) -> None:
     """config.json and model.safetensors, each moved into place whole."""
-    with tempfile.TemporaryDirectory(dir=run, prefix=".model-") as folder:
+    with tempfile.TemporaryDirectory(dir=run, prefix=MODEL_PREFIX) as folder:
         model.save_pretrained(folder)
         # The weights first: a run is finished once config.json is there.
         for file in ("model.safetensors", "README.md", "config.json"):
             source = Path(folder) / file
             if source.exists():
-                shutil.move(source, run / file)
+                with replace_file(run / file) as temporary:
+                    os.replace(source, temporary)
 
 
 def versions(recipe: Recipe) -> dict[str, Any]:
@@ -157,10 +197,3 @@ def versions(recipe: Recipe) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "packages": {name: version(name) for name in PACKAGES},
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write to a temporary name in the same folder, then rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -41,6 +41,15 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return batch
 
 
+def check_step_size(samples: int, batch_size: int, micro_batches: int) -> None:
+    """Raises ValueError if a data set of `samples` does not fill one step."""
+    if samples < batch_size * micro_batches:
+        raise ValueError(
+            f"dataset: {samples} samples, but one step takes {batch_size * micro_batches} "
+            f"(batch_size {batch_size} x gradient_accumulation {micro_batches}); lower batch_size"
+        )
+
+
 class BatchSource:
     """The micro-batches of each step, prepared one step ahead in background threads.
 
@@ -73,13 +82,9 @@ class BatchSource:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
         if batch_size % world_size:
             raise ValueError(f"batch_size: expected a multiple of the {world_size} processes, got {batch_size}")
+        check_step_size(len(dataset), batch_size, micro_batches)
         self.samples_per_step = batch_size * micro_batches
         self.steps_per_epoch = len(dataset) // self.samples_per_step
-        if self.steps_per_epoch == 0:
-            raise ValueError(
-                f"dataset: {len(dataset)} samples, but one step takes {self.samples_per_step} "
-                f"(batch_size {batch_size} x gradient_accumulation {micro_batches}); lower batch_size"
-            )
         self.dataset = dataset
         self.seed = seed
         share = batch_size // world_size

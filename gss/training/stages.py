@@ -70,6 +70,8 @@ class PriorTraining(nn.Module):
         self.model = model
         self.register_buffer("class_weights", class_weights.float(), persistent=False)
         model.tokenizer.requires_grad_(False)
+        if model.prior_config.share_codes:
+            model.token_head.code_features.copy_(model.code_patches())
 
     def train(self, mode: bool = True) -> PriorTraining:
         super().train(mode)
@@ -82,8 +84,10 @@ class PriorTraining(nn.Module):
         size = maskige_size(model.tokenizer.stride, hidden.shape[-2:])
         labels = resize_labels(batch["label"], size, model.palette.num_classes)
         pixel_logits = F.interpolate(model.pixel_head(fused).float(), size=size, mode="bilinear", align_corners=False)
-        targets = self.token_targets(labels, pixel_logits.detach())
-        token_loss = model.token_head.loss(hidden, targets, self.cell_weights(labels))
+        tokens = self.completed_tokens(labels, pixel_logits.detach())
+        weights = self.cell_weights(batch["label"])
+        targets = torch.where(weights > 0, tokens, model.tokenizer.codes)
+        token_loss = model.token_head.loss(hidden, targets, weights)
         pixel_loss = cross_entropy(pixel_logits, labels, self.class_weights)
         with torch.no_grad():
             # The first image is enough to watch by, and the whole batch would cost another pass over all codes.
@@ -98,22 +102,23 @@ class PriorTraining(nn.Module):
         }
 
     @torch.no_grad()
-    def token_targets(self, labels: Tensor, pixel_logits: Tensor) -> Tensor:
-        """labels (B, H, W) at maskige size, logits (B, K, H, W) -> tokens (B, h, w), V where nothing is labelled."""
-        tokenizer = self.model.tokenizer
+    def completed_tokens(self, labels: Tensor, pixel_logits: Tensor) -> Tensor:
+        """labels (B, H, W) at maskige size, logits (B, K, H, W) for unlabelled pixels -> tokens (B, h, w)."""
         labelled = labels != self.model.palette.ignore_index
         completed = torch.where(labelled, labels.long(), pixel_logits.argmax(1))
-        tokens = tokenizer.encode(self.model.maskige.encode(completed))
-        any_labelled = F.max_pool2d(labelled[:, None].float(), tokenizer.stride)[:, 0] > 0
-        return torch.where(any_labelled, tokens, tokenizer.codes)
+        return self.model.tokenizer.encode(self.model.maskige.encode(completed))
 
     def cell_weights(self, labels: Tensor) -> Tensor:
-        """labels (B, H, W) at maskige size -> mean class weight of each cell's labelled pixels, (B, h, w)."""
-        stride = self.model.tokenizer.stride
+        """labels (B, H, W) at image size -> mean class weight of each cell's labelled pixels, (B, h, w).
+
+        0 where a cell has none: whether a cell counts is decided on the image's own pixels, before any resize.
+        """
+        right, bottom = -labels.shape[-1] % ALIGNMENT, -labels.shape[-2] % ALIGNMENT
+        labels = F.pad(labels, (0, right, 0, bottom), value=self.model.palette.ignore_index)
         labelled = labels != self.model.palette.ignore_index
         weight = self.class_weights[torch.where(labelled, labels.long(), 0)] * labelled
-        share = F.avg_pool2d(labelled[:, None].float(), stride)[:, 0]
-        return F.avg_pool2d(weight[:, None], stride)[:, 0] / share.clamp_min(1e-6)
+        share = F.avg_pool2d(labelled[:, None].float(), ALIGNMENT)[:, 0]
+        return F.avg_pool2d(weight[:, None], ALIGNMENT)[:, 0] / share.clamp_min(1e-6)
 
 
 class ClassifierTraining(nn.Module):

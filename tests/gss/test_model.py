@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import gss
 from gss.palette import Palette
@@ -109,8 +110,8 @@ def test_loading_prints_nothing_on_standard_output(model, tmp_path: Path, capsys
 
 
 def test_unfinished_and_unknown_runs_are_refused(model, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such run folder"):
-        gss.load(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="no such run folder; a Hugging Face repository is written hf://"):
+        gss.load("runs/typo")
     with pytest.raises(FileNotFoundError, match="no config.json, so this is no finished run"):
         gss.load(tmp_path)
     save_model(model, tmp_path)
@@ -150,3 +151,69 @@ def test_expected_decoding_takes_the_mean_code(model) -> None:
     painted = soft.tokenizer.decode_vectors(soft.token_head.expected_codes(hidden, codebook))
     assert torch.equal(soft.predict(image).labels, soft.maskige.decode(painted, size=(32, 48)).labels[0])
     assert torch.equal(soft.predict(image).tokens, model.predict(image).tokens)
+
+
+def test_damaged_or_unfitting_files_are_refused_by_name(model, tmp_path: Path) -> None:
+    save_model(model, tmp_path)
+    weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    whole, text = weights.read_bytes(), config.read_text()
+    tensors = load_file(weights)
+    save_file({name: value for name, value in tensors.items() if name != "token_head.free_weight"}, weights)
+    with pytest.raises(ValueError, match=r"model.safetensors: .*token_head.free_weight"):
+        gss.load(tmp_path)
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"model.safetensors: damaged"):
+        gss.load(tmp_path)
+    weights.write_bytes(whole)
+    config.write_text(json.dumps(json.loads(text) | {"tokenizer": {"codes": 33}}))
+    with pytest.raises(ValueError, match=r"model.safetensors: damaged, or not of the model in config.json"):
+        gss.load(tmp_path)
+    config.write_text(text[: len(text) // 2])
+    with pytest.raises(ValueError, match=r"config.json: no model configuration"):
+        gss.load(tmp_path)
+    config.write_text(json.dumps({key: value for key, value in json.loads(text).items() if key != "tokenizer"}))
+    with pytest.raises(ValueError, match=r"config.json: no configuration of GSS: .*tokenizer"):
+        gss.load(tmp_path)
+    config.write_text(text)
+    assert isinstance(gss.load(tmp_path), gss.GSS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"out_features": ["stage2", "stage3"]}, "backbone.out_features: expected the finest feature map at a quarter"),
+        ({"hiden_sizes": [8]}, "backbone.hiden_sizes: ResNetConfig has no such key; did you mean hidden_sizes?"),
+        ({"model_type": "resnetx"}, "backbone.model_type: .* got 'resnetx'; did you mean resnet"),
+    ],
+)
+def test_bad_backbones_are_named(change: dict[str, object], message: str) -> None:
+    recipe = tiny_recipe()
+    recipe.backbone |= change
+    with pytest.raises(ValueError, match=message):
+        build_gss(recipe, PALETTE)
+
+
+def test_shared_token_logits_are_one_linear_layer(model) -> None:
+    recipe = tiny_recipe()
+    recipe.prior.share_codes = True
+    shared = build_gss(recipe, PALETTE).eval()
+    patches = shared.code_patches()
+    assert patches.shape == (32, 8 * 4)
+    assert torch.equal(patches.view(32, 4, 8).sum(-1), torch.ones(32, 4))
+    head = shared.token_head
+    head.code_features.copy_(patches)
+    hidden = torch.randn(1, 16, 2, 3)
+    free = torch.einsum("bchw,vc->bhwv", hidden, head.free_weight) + head.free_bias
+    painted = torch.einsum("bchw,fc->bhwf", hidden, head.shared.weight) + head.shared.bias
+    logits = free + painted @ patches.T
+    assert torch.equal(head.tokens(hidden), logits.argmax(-1))
+    target = torch.tensor([[[1, 2, 3], [4, 5, 32]]])
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 2), target.flatten(), ignore_index=32)
+    assert torch.allclose(head.loss(hidden, target), expected, atol=1e-5)
+
+
+def test_a_tokens_patch_is_what_a_block_of_it_decodes_to(model) -> None:
+    token = 7
+    block = torch.full((1, 3, 3), token)
+    labels = model.maskige.decode(model.tokenizer.decode(block)).labels[0, 2:4, 2:4]
+    assert torch.equal(model.code_patches()[token].view(4, 8).argmax(-1), labels.flatten().long())

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gss.config import AugmentationConfig, PriorConfig, Recipe, StageConfig
+from gss.config import RULES, AugmentationConfig, PriorConfig, Recipe, StageConfig, TokenizerConfig
 from gss.recipe import RecipeError, list_recipes, load_recipe, recipe_from_mapping, recipe_to_yaml
 
 
@@ -119,6 +120,59 @@ def test_errors_name_the_place(tmp_path: Path, text: str, message: str) -> None:
 def test_override_errors(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         load_recipe(write(tmp_path, "seed: 1"), [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("prior_stage.steps=0", "prior_stage.steps: expected at least 1, got 0"),
+        ("tokenizer_stage.batch_size=0", "tokenizer_stage.batch_size: expected at least 1, got 0"),
+        ("prior_stage.learning_rate=0", "prior_stage.learning_rate: expected more than 0, got 0.0"),
+        ("prior_stage.weight_decay=-1", "prior_stage.weight_decay: expected 0 or more, got -1.0"),
+        ("prior_stage.ema_decay=1", "prior_stage.ema_decay: expected at least 0 and less than 1, got 1.0"),
+        ("prior_stage.warmup_steps=-1", "prior_stage.warmup_steps: expected 0 or more, got -1"),
+        ("prior_stage.poly_power=-1", "prior_stage.poly_power: expected 0 or more, got -1.0"),
+        ("prior_stage.gradient_accumulation=0", "prior_stage.gradient_accumulation: expected at least 1, got 0"),
+        ("prior_stage.clip_norm=0", "prior_stage.clip_norm: expected more than 0, got 0.0"),
+        ("prior_stage.checkpoint_every=0", "prior_stage.checkpoint_every: expected at least 1, got 0"),
+        ("prior_stage.log_every=0", "prior_stage.log_every: expected at least 1, got 0"),
+        (
+            "prior_stage.augmentation.crop=[0, 8]",
+            "prior_stage.augmentation.crop: expected a height and a width of at least 1, got (0, 8)",
+        ),
+        (
+            "prior_stage.augmentation.scale=[2, 1]",
+            "prior_stage.augmentation.scale: expected [min, max] with 0 < min <= max, got (2.0, 1.0)",
+        ),
+        ("prior_stage.augmentation.flip=2", "prior_stage.augmentation.flip: expected a probability, 0 to 1, got 2.0"),
+        ("tokenizer.stride=0", "tokenizer.stride: expected at least 1, got 0"),
+        ("tokenizer.codes=0", "tokenizer.codes: expected at least 1, got 0"),
+        ("tokenizer.encoder_blocks=-1", "tokenizer.encoder_blocks: expected 0 or more, got -1"),
+        ("tokenizer.temperature=0", "tokenizer.temperature: expected more than 0, got 0.0"),
+        ("tokenizer.class_balance=-0.5", "tokenizer.class_balance: expected 0 or more, got -0.5"),
+        ("tokenizer.ema_decay=0", "tokenizer.ema_decay: expected more than 0 and less than 1, got 0.0"),
+        ("prior.swin_stride=3", "prior.swin_stride: expected 1 or 2, got 3"),
+        ("prior.window=0", "prior.window: expected at least 1, got 0"),
+        ("prior.swin_heads=0", "prior.swin_heads: expected at least 1, got 0"),
+        ("prior.dropout=1", "prior.dropout: expected at least 0 and less than 1, got 1.0"),
+        ("cache_gib=-1", "cache_gib: expected 0 or more, got -1.0"),
+    ],
+)
+def test_values_out_of_range(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        load_recipe(write(tmp_path, "seed: 1"), [override])
+    assert str(error.value) == f"override {override!r}: {message}"
+
+
+def test_the_ends_of_the_ranges() -> None:
+    recipe = Recipe(tokenizer=TokenizerConfig(encoder_blocks=0, classification=0.0), prior=PriorConfig(swin_depth=0))
+    recipe.prior_stage = StageConfig(steps=1, warmup_steps=0, clip_norm=None, ema_decay=0.0)
+    recipe.validate()
+
+
+def test_every_range_is_of_a_setting() -> None:
+    for settings, rules in RULES.items():
+        assert rules.keys() <= {entry.name for entry in dataclasses.fields(settings)}
 
 
 def test_unknown_name() -> None:

@@ -109,6 +109,27 @@ def test_strip_reduces_wide_photos():
     assert strip(halves(20, 1000, generative=False)).width == 16 + 3 * (640 + 16)
 
 
+@pytest.mark.parametrize(
+    ("photo", "panel"),
+    [
+        ((48, 64), (240, 320)),
+        ((2000, 10), (960, 5)),
+        ((10, 2000), (3, 640)),
+        ((1920, 1080), (960, 540)),
+        ((1, 1), (320, 320)),
+    ],
+)
+def test_a_panel_fits_into_its_box_and_keeps_the_aspect(photo, panel):
+    picture = strip(halves(*photo, generative=False))
+    column = max(panel[1], 320)
+    assert picture.width == 16 + 3 * (column + 16)
+    assert panel[0] < picture.height < panel[0] + 130
+    # the photo is grey 100 all over, and white surrounds it
+    assert (pixels(picture)[44 : 44 + panel[0], 16 : 16 + panel[1]] == 100).all()
+    assert (pixels(picture)[44 + panel[0], 16 : 16 + panel[1]] == 255).all()
+    assert (pixels(picture)[44 : 44 + panel[0], 16 + panel[1]] == 255).all()
+
+
 def test_save_writes_every_picture_and_the_labels_read_back(tmp_path):
     result = halves()
     paths = result.save(tmp_path / "new")

@@ -61,10 +61,12 @@ def generate_scenes(
     """Writes a folder data set of procedural scenes, with palette.json; `progress(done, total)` after every scene.
 
     Scene i of a split depends on (seed, split, i) only, so a larger set contains the smaller one. Files of an earlier
-    run with the same names are replaced. Raises ValueError for negative counts or sizes below 32 pixels.
+    run with the same names are replaced. Raises ValueError for a negative count or seed and for sizes below 32 pixels.
     """
     if train < 0 or val < 0:
         raise ValueError(f"train, val: expected counts >= 0, got {train} and {val}")
+    if seed < 0:
+        raise ValueError(f"seed: expected an integer >= 0, got {seed}")
     folder = Path(root)
     palette = Palette.named("scenes")
     total, done = train + val, 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gss.data.check import KINDS, DataError, Report, check_folder
+from gss.data.check import KINDS, DataError, Report, check_folder, largest_class_id
 from gss.palette import Palette
 
 
@@ -112,3 +112,14 @@ def test_summary_shortens_long_lists(folder: Path, palette: Palette) -> None:
     summary = report.summary(per_kind=3)
     assert "missing image: 8" in summary and "... and 5 more" in summary
     assert set(problem.kind for problem in report.problems) <= set(KINDS)
+
+
+def test_largest_class_id_leaves_out_ignored_pixels_and_files_that_are_no_labels(folder: Path) -> None:
+    annotations = sorted((folder / "annotations" / "train").iterdir())
+    assert largest_class_id(folder) == 2
+    Image.fromarray(np.array([[255, 7]], np.uint8)).save(annotations[0])
+    Image.new("RGB", (4, 4), (200, 0, 0)).save(annotations[1])
+    annotations[2].write_text("not an image")
+    assert largest_class_id(folder) == 7
+    assert largest_class_id(folder, ("val",)) == 2
+    assert largest_class_id(folder, ("test",)) is None

@@ -70,3 +70,9 @@ def test_errors(tmp_path: Path) -> None:
         render_scene(0, (16, 192))
     with pytest.raises(ValueError, match="counts >= 0"):
         generate_scenes(tmp_path, train=-1)
+
+
+def test_a_negative_seed_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="seed: expected an integer >= 0, got -1"):
+        generate_scenes(tmp_path / "new", train=1, val=0, size=(48, 64), seed=-1)
+    assert not (tmp_path / "new").exists()

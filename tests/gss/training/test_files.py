@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from gss.training import CheckpointError, MetricsLog, read_metrics
 from gss.training.checkpoint import (
+    checkpoint_path,
     list_checkpoints,
     load_latest_checkpoint,
     load_weights,
     save_checkpoint,
     save_weights,
-    write_atomically,
+    weights_digest,
 )
 from gss.training.interrupt import InterruptFlag
 
@@ -28,17 +31,53 @@ def test_checkpoints_keep_the_newest_two(tmp_path: Path) -> None:
     assert load_latest_checkpoint(tmp_path / "nowhere") is None
 
 
-def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "file"
-    target.write_text("old")
+@pytest.mark.parametrize("content", [b"", b"x" * 10, None])
+def test_damaged_checkpoints_stay_until_an_older_one_is_read(tmp_path: Path, content: bytes | None) -> None:
+    save_checkpoint(tmp_path, 9, {"step": 9, "weight": torch.zeros(500)})
+    newest = save_checkpoint(tmp_path, 10, {"step": 10, "weight": torch.zeros(500)})
+    for path in (checkpoint_path(tmp_path, 9), newest):
+        path.write_bytes(path.read_bytes()[:1500] if content is None else content)
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r"none of the checkpoints.*step_0000010\.pt.*step_0000009\.pt"):
+            load_latest_checkpoint(tmp_path)
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [9, 10]
 
-    def fail(path: Path) -> None:
-        path.write_text("half")
-        raise OSError("disk full")
+    save_checkpoint(tmp_path, 8, {"step": 8}, keep=3)
+    with pytest.warns(UserWarning, match=r"is damaged .*going back to step_0000008\.pt"):
+        latest = load_latest_checkpoint(tmp_path)
+    assert latest is not None and latest[1] == {"step": 8}
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [8]
+    checkpoint_path(tmp_path, 8).unlink()
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match="damaged"):
+            load_latest_checkpoint(tmp_path)
 
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(target, fail)
-    assert target.read_text() == "old"
+
+def test_a_checkpoint_that_may_not_be_read_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, {"step": step})
+
+    def refuse(path: Path, **_: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(PermissionError, match=r"step_0000002\.pt"):
+        load_latest_checkpoint(tmp_path)
+    assert len(list_checkpoints(tmp_path)) == 2
+
+
+def test_weights_follow_the_umask_and_hash_by_value(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.safetensors" for name in "abc"]
+    before = os.umask(0o027)
+    try:
+        save_weights(paths[0], {"w": torch.arange(4.0), "n": torch.tensor(3)}, {"seed": "0"})
+    finally:
+        os.umask(before)
+    assert paths[0].stat().st_mode & 0o777 == 0o640
+    save_weights(paths[1], {"n": torch.tensor(3), "w": torch.arange(4.0)}, {"seed": "1"})
+    save_weights(paths[2], {"w": torch.arange(4.0) + 1e-6, "n": torch.tensor(3)}, {})
+    digests = [weights_digest(path) for path in paths]
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_weights_round_trip_with_tied_and_strided_tensors(tmp_path: Path) -> None:

@@ -78,6 +78,13 @@ def test_bad_arguments(tiny: ModuleType, tmp_path: Path) -> None:
         tiny.run(tmp_path, tiny.TinyNet().requires_grad_(False))
     with pytest.raises(ValueError, match="checkpoint_every: expected at least 1, got 0"):
         tiny.run(tmp_path, checkpoint_every=0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_fp16_needs_a_gpu(tiny: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='mixed_precision: "fp16" needs a GPU.*"bf16"'):
+        tiny.run(tmp_path, mixed_precision="fp16")
 
 
 @pytest.mark.parametrize(

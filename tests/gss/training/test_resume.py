@@ -79,11 +79,12 @@ def test_killed_in_a_step(tiny: ModuleType, tmp_path: Path, uninterrupted: Path)
 def test_killed_while_writing_a_checkpoint(tiny: ModuleType, tmp_path: Path, uninterrupted: Path) -> None:
     run_until_killed(tiny, tmp_path, "--kill-while-saving", "10")
     folder = tmp_path / "checkpoints" / "tiny"
-    assert [path.name for path in folder.glob("*.tmp")] == ["step_0000010.pt.tmp"]
+    (half,) = folder.glob("*.tmp*")
+    assert half.name.startswith(".step_0000010.") and half.suffix == ".pt"
     assert [step for step, _ in list_checkpoints(folder)] == [5]
     tiny.run(tmp_path)
     assert_same_run(tmp_path, uninterrupted)
-    assert not list(folder.glob("*.tmp"))
+    assert not half.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -93,13 +94,37 @@ def test_signal_finishes_the_step(
     before = signal.getsignal(number)
     net = initial_net(tiny)
     net.at_call[8] = tiny.send(number)
-    with pytest.raises(TrainingInterrupted, match=r"after step 8 of 24.*--resume") as stopped:
+    with pytest.raises(TrainingInterrupted, match=r"after step 8 of 24.*the run can be resumed from there") as stopped:
         tiny.run(tmp_path, net)
     assert signal.getsignal(number) is before
     assert stopped.value.step == 8
     assert stopped.value.checkpoint == checkpoint_path(tmp_path / "checkpoints" / "tiny", 8)
     tiny.run(tmp_path)
     assert_same_run(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize("moment", ["last step", "last save"])
+def test_signal_at_the_very_end(
+    tiny: ModuleType, tmp_path: Path, uninterrupted: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = initial_net(tiny)
+    if moment == "last step":
+        net.at_call[24] = tiny.send(signal.SIGINT)
+    else:
+        from gss.training import loop
+
+        save_weights = loop.save_weights
+
+        def interrupted(*arguments: Any) -> None:
+            signal.raise_signal(signal.SIGINT)
+            save_weights(*arguments)
+
+        monkeypatch.setattr(loop, "save_weights", interrupted)
+    with pytest.raises(TrainingInterrupted, match="after step 24 of 24") as stopped:
+        tiny.run(tmp_path, net)
+    assert stopped.value.checkpoint == tmp_path / "checkpoints" / "tiny" / "final.safetensors"
+    assert_same_run(tmp_path, uninterrupted)
+    assert tiny.run(tmp_path)[0].skipped
 
 
 def test_damaged_checkpoint_is_set_aside(tiny: ModuleType, tmp_path: Path, uninterrupted: Path) -> None:
@@ -120,11 +145,9 @@ def test_no_readable_checkpoint(tiny: ModuleType, tmp_path: Path, size: int) -> 
     folder = tmp_path / "checkpoints" / "tiny"
     folder.mkdir(parents=True)
     checkpoint_path(folder, 5).write_bytes(b"x" * size)
-    with (
-        pytest.warns(UserWarning, match="is damaged"),
-        pytest.raises(CheckpointError, match="none of the 1 checkpoints"),
-    ):
-        tiny.run(tmp_path)
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r"none of the checkpoints can be read \(step_0000005\.pt is damaged"):
+            tiny.run(tmp_path)
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
@@ -193,6 +216,33 @@ def test_changed_settings_are_refused_by_name(tiny: ModuleType, tmp_path: Path) 
     assert "checkpoint_every" not in message
     with pytest.raises(ResumeMismatch, match="dataset samples: was 22, now 21"):
         tiny.run(tmp_path, dataset=tiny.NoisyPatches(21))
+
+
+def test_changed_inputs_are_refused_finished_or_not(tiny: ModuleType, tmp_path: Path) -> None:
+    inputs = {"data": {"names": "a1", "pixels": {"sky": 3}}, "palette": {"colors": [[0, 0, 0]]}}
+    tiny.run(tmp_path, steps=4, inputs=inputs)
+    assert tiny.run(tmp_path, steps=4, inputs=inputs)[0].skipped
+    other = {"data": {"names": "a1", "pixels": {"sky": 4, "log_every": 1}}, "palette": {"colors": [[9, 0, 0]]}}
+    for steps in (4, 6):
+        with pytest.raises(ResumeMismatch) as mismatch:
+            tiny.run(tmp_path, steps=steps, inputs=other)
+        message = str(mismatch.value)
+        assert "data.pixels.sky: was 3, now 4" in message and "data.pixels.log_every: was None, now 1" in message
+        assert "palette.colors: was [[0, 0, 0]], now [[9, 0, 0]]" in message
+        assert "config.steps" not in message and f"remove {tmp_path / 'checkpoints' / 'tiny'} to train" in message
+
+
+def test_a_checkpoint_without_a_record_is_continued_with_a_warning(tiny: ModuleType, tmp_path: Path) -> None:
+    tiny.run(tmp_path, steps=2)
+    with pytest.warns(UserWarning, match=r"final\.safetensors does not record data: changes there go unnoticed"):
+        assert tiny.run(tmp_path, steps=2, inputs={"data": {"names": "a1"}})[0].skipped
+
+
+@pytest.mark.parametrize(("steps", "file"), [(2, r"final\.safetensors"), (4, r"step_0000002\.pt")])
+def test_weights_of_another_module_name_the_file(tiny: ModuleType, tmp_path: Path, steps: int, file: str) -> None:
+    tiny.run(tmp_path, steps=2)
+    with pytest.raises(CheckpointError, match=rf"(?s){file} does not fit the model.*norm\.weight"):
+        tiny.run(tmp_path, tiny.TinyNet(regularised=False), steps=steps)
 
 
 def test_without_resume_nothing_is_overwritten(tiny: ModuleType, tmp_path: Path) -> None:

@@ -1,20 +1,34 @@
 """A whole run on a few procedural scenes: what `gss train` leaves behind."""
 
+from __future__ import annotations
+
 import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import gss
+from gss.config import Recipe
 from gss.data.check import DataError
 from gss.data.folder import FolderDataset
 from gss.data.scenes import generate_scenes
 from gss.evaluation import ceiling, evaluate
-from gss.training import read_metrics
-from gss.training.run import class_pixels, train
+from gss.training import ResumeMismatch, read_metrics
+from gss.training.checkpoint import load_weights, save_weights
+from gss.training.plan import holds_run
+from gss.training.run import decoded_bytes, train
 from tests.gss.tiny import tiny_recipe
 
 
@@ -63,8 +77,6 @@ def test_the_loaded_run_scores_and_predicts(run: Path, data: Path) -> None:
 
 def test_the_tokenizer_in_the_run_is_stage_ones(run: Path) -> None:
     """Stage 2, its EMA included, leaves the tokenizer as stage 1 finished it."""
-    from safetensors.torch import load_file
-
     stage_one = load_file(run / "checkpoints" / "tokenizer" / "final.safetensors")
     codebook = next(value for name, value in stage_one.items() if name.endswith("quantizer.codebook"))
     assert torch.equal(gss.load(run).tokenizer.quantizer.codebook, codebook)
@@ -119,8 +131,212 @@ def test_broken_data_stops_before_the_first_step(data: Path, tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-def test_class_pixels_count_the_train_split(data: Path) -> None:
-    dataset = FolderDataset(data, "train", gss.Palette.load(data / "palette.json"))
-    counts = class_pixels(dataset)
-    assert len(counts) == 8
-    assert sum(counts) == sum(int((dataset[i]["label"] != 255).sum()) for i in range(len(dataset)))
+def copied(run: Path, target: Path) -> Path:
+    shutil.copytree(run, target)
+    return target
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(run)): file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+
+def changed(section: str, **values: Any) -> Recipe:
+    recipe = tiny_recipe()
+    return replace(recipe, **{section: replace(getattr(recipe, section), **values)})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (changed("tokenizer", temperature=0.2), "recipe.tokenizer.temperature: was 0.1, now 0.2"),
+        (changed("prior", class_balance=0.5), "recipe.prior.class_balance: was 0.0, now 0.5"),
+        (changed("prior_stage", learning_rate=0.5), "config.learning_rate: was 0.001, now 0.5"),
+        (tiny_recipe(pretrained="someone/something"), "recipe.pretrained: was None, now 'someone/something'"),
+        (tiny_recipe(seed=1), "seed: was 0, now 1"),
+        (tiny_recipe(model="pixel-classifier"), "model: was 'gss', now 'pixel-classifier'"),
+    ],
+)
+def test_a_finished_run_is_not_resumed_under_another_recipe(
+    run: Path, data: Path, tmp_path: Path, recipe: Recipe, message: str
+) -> None:
+    folder = copied(run, tmp_path / "run")
+    before = contents(folder)
+    with pytest.raises(ResumeMismatch, match=re.escape(message)):
+        train(recipe, data, folder, resume=True)
+    assert contents(folder) == before
+
+
+def test_changed_backbone_and_data_are_refused(run: Path, data: Path, tmp_path: Path) -> None:
+    folder = copied(run, tmp_path / "run")
+    before = contents(folder)
+    recipe = tiny_recipe()
+    recipe.backbone = recipe.backbone | {"depths": [1, 1, 1, 2]}
+    with pytest.raises(ResumeMismatch, match=r"recipe\.backbone\.depths: was \[1, 1, 1, 1\], now \[1, 1, 1, 2\]"):
+        train(recipe, data, folder, resume=True)
+
+    scenes = copied(data, tmp_path / "scenes")
+    palette = json.loads((scenes / "palette.json").read_text())
+    palette["colors"][0] = [1, 2, 3]
+    (scenes / "palette.json").write_text(json.dumps(palette))
+    with pytest.raises(ResumeMismatch, match=r"palette\.colors: was \[\[.*now \[\[1, 2, 3\]"):
+        train(tiny_recipe(), scenes, folder, resume=True)
+
+    shutil.copy(data / "palette.json", scenes / "palette.json")
+    mask = sorted((scenes / "annotations" / "train").iterdir())[0]
+    Image.new("L", (64, 48), 0).save(mask)
+    with pytest.raises(ResumeMismatch, match=r"data\.pixels\.sky: was \d+, now \d+"):
+        train(tiny_recipe(), scenes, folder, resume=True)
+    assert contents(folder) == before
+
+
+def test_how_tokens_are_decoded_may_change(run: Path, data: Path, tmp_path: Path) -> None:
+    folder = copied(run, tmp_path / "run")
+    weights = (folder / "model.safetensors").read_bytes()
+    train(changed("prior", decode="expected"), data, folder, resume=True)
+    assert (folder / "model.safetensors").read_bytes() == weights
+    model = gss.load(folder)
+    assert isinstance(model, gss.GSS) and model.prior_config.decode == "expected"
+    assert "decode: expected" in (folder / "recipe.yaml").read_text()
+
+
+def test_a_longer_tokenizer_needs_a_new_stage_two(run: Path, data: Path, tmp_path: Path) -> None:
+    folder = copied(run, tmp_path / "run")
+    before = contents(folder)
+    longer = changed("tokenizer_stage", steps=4)
+    prior = folder / "checkpoints" / "prior"
+    with pytest.raises(ResumeMismatch, match=rf"tokenizer_stage\.steps: was 3, now 4.*remove {prior} to train"):
+        train(longer, data, folder, resume=True)
+    assert contents(folder) == before
+    shutil.rmtree(prior)
+    train(longer, data, folder, resume=True)
+    stage_one = load_file(folder / "checkpoints" / "tokenizer" / "final.safetensors")
+    assert torch.equal(gss.load(folder).tokenizer.quantizer.codebook, stage_one["tokenizer.quantizer.codebook"])
+
+
+def test_stage_two_is_tied_to_the_weights_of_stage_one(run: Path, data: Path, tmp_path: Path) -> None:
+    folder = copied(run, tmp_path / "run")
+    final = folder / "checkpoints" / "tokenizer" / "final.safetensors"
+    weights, metadata = load_weights(final)
+    weights["tokenizer.quantizer.codebook"] += 1
+    save_weights(final, weights, metadata)
+    before = contents(folder)
+    prior = folder / "checkpoints" / "prior"
+    with pytest.raises(ResumeMismatch, match=rf"tokenizer weights: was '\w+', now '\w+'\n.*remove {prior} to train"):
+        train(tiny_recipe(), data, folder, resume=True)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (changed("prior_stage", batch_size=5), r"prior_stage: dataset: 4 samples, but one step takes 5"),
+        (changed("prior_stage", log_every=0), r"prior_stage\.log_every: expected at least 1, got 0"),
+        (changed("prior", swin_heads=3), "swin_heads: expected a divisor of 16"),
+        (tiny_recipe(backbone={"model_type": "no-such-network"}), "no-such-network"),
+        pytest.param(
+            changed("prior_stage", mixed_precision="fp16"),
+            'prior_stage: mixed_precision: "fp16" needs a GPU',
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU"),
+        ),
+    ],
+)
+def test_a_run_that_cannot_begin_leaves_nothing(data: Path, tmp_path: Path, recipe: Recipe, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(recipe, data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_only_a_run_blocks_its_folder(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert not holds_run(folder)
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text("seed: 0\n")
+    (folder / "metrics.jsonl").write_text("")
+    (folder / "checkpoints" / "tokenizer").mkdir(parents=True)
+    assert not holds_run(folder)
+    (folder / "metrics.jsonl").write_text("{}\n")
+    assert holds_run(folder)
+    for file in ("config.json", "checkpoints/prior/final.safetensors", "checkpoints/tokenizer/step_0000002.pt"):
+        other = tmp_path / Path(file).name
+        (other / file).parent.mkdir(parents=True)
+        shutil.copy(run / file, other / file)
+        assert holds_run(other), file
+
+
+def test_train_reads_the_train_split_only_and_tidies_up(data: Path, tmp_path: Path) -> None:
+    scenes = copied(data, tmp_path / "scenes")
+    for part in ("images", "annotations"):
+        shutil.rmtree(scenes / part / "val")
+    folder = tmp_path / "run"
+    (folder / ".model-x1y2z3").mkdir(parents=True)
+    (folder / ".model-x1y2z3" / "model.safetensors").write_bytes(b"half")
+    (folder / ".model.0a1b2c3d.tmp.safetensors").write_bytes(b"half")
+    before = os.umask(0o022)
+    try:
+        train(tiny_recipe(model="pixel-classifier"), scenes, folder)
+    finally:
+        os.umask(before)
+    assert not list(folder.glob(".*"))
+    files = ("model.safetensors", "config.json", "recipe.yaml", "checkpoints/classifier/final.safetensors")
+    assert {oct((folder / file).stat().st_mode & 0o777) for file in files} == {"0o644"}
+
+
+def test_the_data_set_is_cached_only_where_it_fits(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert decoded_bytes(data, "train") == 4 * 4 * 48 * 64
+    asked: list[bool] = []
+
+    class Watched(FolderDataset):
+        def __init__(self, *arguments: Any, cache: bool, **keywords: Any) -> None:
+            asked.append(cache)
+            super().__init__(*arguments, cache=cache, **keywords)
+
+    monkeypatch.setattr("gss.training.run.FolderDataset", Watched)
+    twin = tiny_recipe(model="pixel-classifier", prior_stage=replace(tiny_recipe().prior_stage, steps=1))
+    for name, cache_gib in (("fits", 4 * 4 * 48 * 64 / 2**30), ("not", 1e-6), ("never", 0.0)):
+        train(replace(twin, cache_gib=cache_gib), data, tmp_path / name)
+    assert asked == [True, False, False]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gss.training import stages
+from gss.training.run import train
+from tests.gss.tiny import tiny_recipe
+
+forward, calls = stages.PriorTraining.forward, []
+
+def killed(self, batch):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return forward(self, batch)
+
+stages.PriorTraining.forward = killed
+train(tiny_recipe(), Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_killed_in_stage_two_and_resumed_equals_the_uninterrupted_run(run: Path, data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(data), str(folder)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [path.name for path in (folder / "checkpoints" / "prior").iterdir()] == ["step_0000002.pt"]
+    assert not (folder / "config.json").exists()
+    train(tiny_recipe(), data, folder, resume=True)
+
+    def history(folder: Path) -> list[dict[str, Any]]:
+        lines = read_metrics(folder / "metrics.jsonl")
+        return [{key: value for key, value in line.items() if key != "it_per_s"} for line in lines]
+
+    assert history(folder) == history(run)
+    got, expected = load_file(folder / "model.safetensors"), load_file(run / "model.safetensors")
+    assert got.keys() == expected.keys()
+    assert all(torch.equal(got[name], value) for name, value in expected.items())

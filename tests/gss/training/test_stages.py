@@ -57,14 +57,25 @@ def test_class_weights_have_mean_one_over_pixels_and_follow_the_power() -> None:
         class_weights([0, 0], 0.5)
 
 
-def test_a_cell_is_ignored_only_if_none_of_its_pixels_is_labelled(model) -> None:
-    stage = PriorTraining(model, torch.ones(8)).train()
-    labels = torch.full((1, 4, 6), 255, dtype=torch.uint8)
-    labels[0, 1, 1] = 3  # one pixel of the first 2x2 cell
-    targets = stage.token_targets(labels, torch.randn(1, 8, 4, 6))
-    assert targets.shape == (1, 2, 3)
-    assert targets[0, 0, 0] < 32
-    assert (targets.flatten()[1:] == 32).all()
+def test_a_cell_counts_if_any_pixel_of_its_image_patch_is_labelled(model) -> None:
+    """Also where the resize to maskige size votes the labelled pixel away (tokenizer stride 2: half size)."""
+    stage = PriorTraining(model, torch.ones(8)).eval()
+    label = torch.full((1, 32, 48), 255, dtype=torch.uint8)
+    label[0, 0, 0] = 3
+    label[0, 13, 22] = 5
+    weights = stage.cell_weights(label)
+    assert weights.shape == (1, 8, 12)
+    assert weights.nonzero().tolist() == [[0, 0, 0], [0, 3, 5]]
+    kept: list[torch.Tensor] = []
+    loss = model.token_head.loss
+
+    def watched(hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        kept.append(targets)
+        return loss(hidden, targets, weights)
+
+    model.token_head.loss = watched
+    stage({"image": torch.zeros(1, 3, 32, 48, dtype=torch.uint8), "label": label})
+    assert (kept[0] != 32).nonzero().tolist() == [[0, 0, 0], [0, 3, 5]]
 
 
 def test_unlabelled_pixels_take_the_pixel_heads_answer_before_encoding(model) -> None:
@@ -74,7 +85,7 @@ def test_unlabelled_pixels_take_the_pixel_heads_answer_before_encoding(model) ->
     logits = torch.randn(1, 8, 4, 6)
     filled = torch.where(labels == 255, logits.argmax(1), labels.long())
     expected = model.tokenizer.encode(model.maskige.encode(filled))
-    assert torch.equal(stage.token_targets(labels, logits), expected)
+    assert torch.equal(stage.completed_tokens(labels, logits), expected)
 
 
 def test_prior_losses_equal_the_materialised_formula(model) -> None:
@@ -91,7 +102,8 @@ def test_prior_losses_equal_the_materialised_formula(model) -> None:
     small = torch.where(votes == 8, 255, votes)
     pixel_logits = F.interpolate(model.pixel_head(fused), size=(16, 24), mode="bilinear")
     pixel = F.cross_entropy(pixel_logits, small, ignore_index=255)
-    targets = stage.token_targets(small, pixel_logits)
+    any_labelled = F.max_pool2d((data["label"] != 255)[:, None].float(), 4)[:, 0] > 0
+    targets = torch.where(any_labelled, stage.completed_tokens(small, pixel_logits), 32)
     logits = torch.einsum("bchw,vc->bvhw", hidden, model.token_head.weight) + model.token_head.bias[:, None, None]
     token = F.cross_entropy(logits, targets, ignore_index=32)
     assert values["pixel"] == pytest.approx(pixel.item(), rel=1e-4)
@@ -142,7 +154,9 @@ def test_the_twin_is_trained_with_pixel_cross_entropy_at_label_size() -> None:
 
 def test_class_weights_scale_cells_by_the_mean_of_their_labelled_pixels(model) -> None:
     stage = PriorTraining(model, torch.tensor([1.0, 3.0, 1, 1, 1, 1, 1, 1])).eval()
-    labels = torch.tensor([[[0, 1, 255, 255], [0, 1, 1, 255]]], dtype=torch.uint8)
+    labels = torch.full((1, 4, 7), 255, dtype=torch.uint8)  # the right cell reaches over the border
+    labels[0, 1:3, 0:2] = torch.tensor([0, 1], dtype=torch.uint8)
+    labels[0, 3, 5] = 1
     assert torch.allclose(stage.cell_weights(labels), torch.tensor([[[2.0, 3.0]]]))
     hidden, targets = torch.randn(1, 16, 1, 2), torch.tensor([[[5, 7]]])
     single = [model.token_head.loss(hidden[..., i : i + 1], targets[..., i : i + 1]) for i in range(2)]

@@ -85,16 +85,17 @@ def send(number: int) -> Any:
 
 
 def run(run_dir: Path, net: TinyNet | None = None, **changes: Any) -> tuple[StageResult, TinyNet]:
-    """Train TinyNet; `changes` are StageConfig fields, `seed`, `dataset` or `resume`."""
+    """Train TinyNet; `changes` are StageConfig fields, `seed`, `dataset`, `inputs` or `resume`."""
     torch.set_num_threads(1)
     if net is None:
         torch.manual_seed(7)
         net = TinyNet()
     seed, resume = changes.pop("seed", 3), changes.pop("resume", True)
-    dataset = changes.pop("dataset", NoisyPatches())
+    dataset, inputs = changes.pop("dataset", NoisyPatches()), changes.pop("inputs", None)
     config = replace(CONFIG, **changes)
     quiet = Progress(enabled=False)
-    return train_stage("tiny", net, dataset, config, run_dir, seed=seed, resume=resume, progress=quiet), net
+    result = train_stage("tiny", net, dataset, config, run_dir, seed=seed, resume=resume, progress=quiet, inputs=inputs)
+    return result, net
 
 
 def kill_while_saving(step: int) -> None:
