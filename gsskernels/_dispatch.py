@@ -31,8 +31,6 @@ def why_missing(name: str) -> str | None:
     return _reasons.get(name)
 
 
-# Dynamo takes the answer as a constant: which modules are installed does not change while a program runs.
-@torch.compiler.assume_constant_result
 def _choose(backend: str | None, device_type: str) -> str:
     if backend is None:
         return next(n for n, d in DEVICES.items() if (d == ("any",) or device_type in d) and why_missing(n) is None)
@@ -44,6 +42,12 @@ def _choose(backend: str | None, device_type: str) -> str:
     if (reason := why_missing(backend)) is not None:
         raise BackendUnavailable(f"backend={backend!r} cannot run: {reason}")
     return backend
+
+
+# torch.compile takes the answer as a constant: which modules are installed does not change while a program runs. The
+# attribute is all that torch.compiler.assume_constant_result sets; calling that would import torch._dynamo and triton
+# here, two seconds for people who never compile. tests/gsskernels/test_compile.py notices if torch renames it.
+_choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def select(backend: str | None, device: torch.device) -> ModuleType:
