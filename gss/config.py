@@ -68,8 +68,8 @@ class PriorConfig:
 
     `class_balance` b weighs classes by share^-b in the losses of stage 2, 0 being the paper's plain mean. `decode`
     `share_codes` lets tokens that paint alike share logit weights, see `gss.prior.TokenHead`. `decode` says what the
-    tokenizer decodes: the most likely token of every cell ("argmax", the paper's), or the mean code
-    under the cell's token distribution ("expected").
+    tokenizer decodes: the most likely token of every cell ("argmax", the paper's), or what its tokens agree on
+    ("consensus", see `gss.prior.TokenHead.consensus`).
     """
 
     level_channels: int = 64
@@ -85,7 +85,7 @@ class PriorConfig:
     pixel_loss: float = 0.2
     class_balance: float = 0.0
     share_codes: bool = False
-    decode: Literal["argmax", "expected"] = "argmax"
+    decode: Literal["argmax", "consensus"] = "argmax"
 
 
 @dataclass

@@ -82,11 +82,12 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         height, width = images.shape[-2:]
         padded = pad_to_alignment(images)
         _, hidden = self.trunk(self.encoder(padded))
-        tokens = self.token_head.tokens(hidden)
-        if self.prior_config.decode == "expected":
-            codebook = self.tokenizer.quantizer.codebook
-            maskige = self.tokenizer.decode_vectors(self.token_head.expected_codes(hidden, codebook))
+        if self.prior_config.decode == "consensus":
+            patches = self.token_head.code_features if self.prior_config.share_codes else self.code_patches()
+            tokens, codes = self.token_head.consensus(hidden, patches, self.tokenizer.quantizer.codebook)
+            maskige = self.tokenizer.decode_vectors(codes)
         else:
+            tokens = self.token_head.tokens(hidden)
             maskige = self.tokenizer.decode(tokens)
         decoded = self.maskige.decode(maskige, size=(padded.shape[-2], padded.shape[-1]))
         return Prediction(tokens, maskige, decoded.labels[:, :height, :width], decoded.margin[:, :height, :width])

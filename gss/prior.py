@@ -118,17 +118,33 @@ class TokenHead(nn.Module):
         """hidden (B, C, h, w) -> most likely token of every cell, (B, h, w) int64."""
         return gsskernels.linear_argmax(hidden, self.weight.to(hidden.dtype), self.bias.to(hidden.dtype), dim=1)
 
-    def expected_codes(self, hidden: Tensor, codebook: Tensor) -> Tensor:
-        """hidden (B, C, h, w), codebook (V, D) -> mean code under each cell's token distribution, (B, D, h, w).
+    def consensus(self, hidden: Tensor, patches: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
+        """The token that agrees best with all tokens' votes, and the mean code of those that agree with it.
 
-        One row of cells at a time, so that the (cells, V) probabilities are never stored whole.
+        The most likely token loses where the probability of one class is spread over many tokens that paint it a
+        little differently. Here every token votes with its probability for the class of each pixel it paints. The
+        winner is the token whose own pixels collect the most votes, again an affine argmax; the code to decode is the
+        mean over all tokens by probability times the share of pixels painted like the winner's, so that codes of
+        other classes, whose mixture would decode to a third class's colour, stay out.
+
+        Args:
+            hidden: (B, C, h, w).
+            patches: (V, pixels * K), one-hot, what each token paints.
+            codebook: (V, D).
+
+        Returns:
+            tokens (B, h, w) int64 and codes (B, D, h, w). One row of cells at a time, so that the (cells, V)
+            probabilities are never stored whole.
         """
         weight, bias = self.weight.to(hidden.dtype), self.bias.to(hidden.dtype)
-        rows = []
+        tokens, codes = [], []
         for row in hidden.unbind(2):
-            logits = F.linear(row.transpose(1, 2), weight, bias)
-            rows.append(logits.float().softmax(-1) @ codebook)
-        return torch.stack(rows, 1).permute(0, 3, 1, 2)
+            probability = F.linear(row.transpose(1, 2), weight, bias).float().softmax(-1)
+            winner = gsskernels.linear_argmax(probability @ patches, patches)
+            agreeing = probability * (patches[winner] @ patches.t())
+            tokens.append(winner)
+            codes.append((agreeing / agreeing.sum(-1, keepdim=True)) @ codebook)
+        return torch.stack(tokens, 1), torch.stack(codes, 1).permute(0, 3, 1, 2)
 
     def loss(self, hidden: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Mean cross-entropy over the cells whose target (B, h, w) is a token; the value V means ignore.

@@ -136,21 +136,35 @@ def test_backbone_without_a_model_type_is_named() -> None:
         build_gss(recipe, PALETTE)
 
 
-def test_expected_decoding_takes_the_mean_code(model) -> None:
-    hidden = torch.randn(2, 16, 3, 5)
-    head, codebook = model.token_head, model.tokenizer.quantizer.codebook
-    logits = torch.einsum("bchw,vc->bhwv", hidden, head.weight) + head.bias
-    expected = torch.einsum("bhwv,vd->bdhw", logits.softmax(-1), codebook)
-    assert torch.allclose(head.expected_codes(hidden, codebook), expected, atol=1e-5)
+@torch.no_grad()
+@pytest.mark.parametrize("share_codes", [False, True])
+def test_consensus_decoding_equals_the_votes_counted_one_by_one(model, share_codes: bool) -> None:
     recipe = tiny_recipe()
-    recipe.prior.decode = "expected"
-    soft = build_gss(recipe, PALETTE).eval()
-    soft.load_state_dict(model.state_dict())
+    recipe.prior.decode = "consensus"
+    recipe.prior.share_codes = share_codes
+    torch.manual_seed(3)
+    voting = build_gss(recipe, PALETTE).eval()
+    voting.tokenizer.load_state_dict(model.tokenizer.state_dict())
+    head, codebook, patches = voting.token_head, voting.tokenizer.quantizer.codebook, voting.code_patches()
+    if share_codes:
+        head.code_features.copy_(patches)
+    hidden = torch.randn(1, 16, 2, 3) * 20
+    tokens, codes = head.consensus(hidden, patches, codebook)
+    painted = patches.view(32, 4, 8).argmax(-1)
+    for y in range(2):
+        for x in range(3):
+            probability = (head.weight @ hidden[0, :, y, x] + head.bias).softmax(0)
+            agreement = (painted[:, None] == painted[None]).float().mean(-1)
+            assert (agreement @ probability)[tokens[0, y, x]] == pytest.approx((agreement @ probability).max().item())
+            share = probability * agreement[tokens[0, y, x]]
+            assert torch.allclose(codes[0, :, y, x], share @ codebook / share.sum(), atol=1e-5)
     image = photo(32, 48)
-    _, hidden = soft.trunk(soft.encoder(image[None]))
-    painted = soft.tokenizer.decode_vectors(soft.token_head.expected_codes(hidden, codebook))
-    assert torch.equal(soft.predict(image).labels, soft.maskige.decode(painted, size=(32, 48)).labels[0])
-    assert torch.equal(soft.predict(image).tokens, model.predict(image).tokens)
+    _, hidden = voting.trunk(voting.encoder(image[None]))
+    tokens, codes = head.consensus(hidden, patches, codebook)
+    result = voting.predict(image)
+    assert torch.equal(result.tokens, tokens[0])
+    expected = voting.maskige.decode(voting.tokenizer.decode_vectors(codes), size=(32, 48)).labels[0]
+    assert torch.equal(result.labels, expected)
 
 
 def test_damaged_or_unfitting_files_are_refused_by_name(model, tmp_path: Path) -> None:

@@ -192,11 +192,11 @@ def test_changed_backbone_and_data_are_refused(run: Path, data: Path, tmp_path: 
 def test_how_tokens_are_decoded_may_change(run: Path, data: Path, tmp_path: Path) -> None:
     folder = copied(run, tmp_path / "run")
     weights = (folder / "model.safetensors").read_bytes()
-    train(changed("prior", decode="expected"), data, folder, resume=True)
+    train(changed("prior", decode="consensus"), data, folder, resume=True)
     assert (folder / "model.safetensors").read_bytes() == weights
     model = gss.load(folder)
-    assert isinstance(model, gss.GSS) and model.prior_config.decode == "expected"
-    assert "decode: expected" in (folder / "recipe.yaml").read_text()
+    assert isinstance(model, gss.GSS) and model.prior_config.decode == "consensus"
+    assert "decode: consensus" in (folder / "recipe.yaml").read_text()
 
 
 def test_a_longer_tokenizer_needs_a_new_stage_two(run: Path, data: Path, tmp_path: Path) -> None:
