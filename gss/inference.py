@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def to_images(source: Any) -> tuple[list[Tensor], list[str | None], bool]:
     """(images, names, whether `source` was one image): a single image, a list of them, or a tensor (B, 3, H, W).
 
     The name of a path is its stem. Without a path a single image has None; members of a list or batch are called
-    image_000, image_001 and so on by their place, so that saving one does not overwrite another.
+    image_000, image_001 and so on by their place. Where two paths have one stem, their places are added to it: saving
+    one result never overwrites another.
     """
     many = isinstance(source, (list, tuple)) or (isinstance(source, Tensor) and source.ndim == 4)
     sources = list(source) if many else [source]
@@ -60,6 +62,8 @@ def to_images(source: Any) -> tuple[list[Tensor], list[str | None], bool]:
         Path(s).stem if isinstance(s, (str, os.PathLike)) else f"image_{index:03d}" if many else None
         for index, s in enumerate(sources)
     ]
+    taken = Counter(names)
+    names = [f"{name}_{index:03d}" if taken[name] > 1 else name for index, name in enumerate(names)]
     return [to_image(s) for s in sources], names, not many
 
 

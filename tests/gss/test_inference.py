@@ -93,3 +93,11 @@ def test_padding_repeats_the_border() -> None:
     assert torch.equal(padded[..., 6:], padded[..., 5:6].expand(1, 3, 8, 2))
     aligned = torch.zeros(1, 3, 8, 4, dtype=torch.uint8)
     assert pad_to_alignment(aligned) is aligned
+
+
+def test_two_paths_of_one_stem_get_names_of_their_own(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(tmp_path / folder / "street.png")
+    paths = [tmp_path / "a" / "street.png", tmp_path / "b" / "street.png"]
+    assert to_images(paths)[1] == ["street_000", "street_001"]
