@@ -2,8 +2,11 @@
 
 A backend is a module of this package whose functions have the names and signatures of `gsskernels.reference`; the
 public functions validate once and hand over canonical arguments, so a new backend changes no caller.
+
+The environment variable GSSKERNELS_BACKEND names the backend to use where the caller names none.
 """
 
+import os
 from importlib import import_module
 from types import ModuleType
 
@@ -12,6 +15,8 @@ import torch
 from gsskernels import reference
 
 DEVICES = {"triton": ("cuda",), "native": ("cpu",), "reference": ("any",)}  # fastest first
+
+default = os.environ.get("GSSKERNELS_BACKEND") or None
 
 _modules: dict[str, ModuleType] = {"reference": reference}
 _reasons: dict[str, str] = {}
@@ -55,6 +60,8 @@ def select(backend: str | None, device: torch.device) -> ModuleType:
 
     Raises ValueError for an unknown backend name and BackendUnavailable (a RuntimeError) for one that cannot run.
     """
+    if backend is None:
+        backend = default
     if backend is not None and backend not in DEVICES:
         raise ValueError(f"backend must be None or one of {', '.join(map(repr, DEVICES))}, got {backend!r}")
     return _modules[_choose(backend, device.type)]

@@ -13,7 +13,8 @@ from gsskernels import _dispatch, info
 X, TABLE = torch.arange(12.0).view(4, 3), torch.arange(15.0).view(5, 3)
 
 
-def test_reference_by_name_is_what_none_falls_back_to() -> None:
+def test_reference_by_name_is_what_none_falls_back_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_dispatch, "default", None)
     assert torch.equal(gsskernels.nearest_code(X, TABLE, backend="reference"), torch.arange(4))
     assert _dispatch.select("reference", X.device).__name__ == "gsskernels.reference"
     assert _dispatch.select(None, torch.device("meta")).__name__ == "gsskernels.reference"
@@ -33,6 +34,7 @@ def test_a_missing_backend_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         sys.modules, "gsskernels.native", None
     )  # what Python itself does for a module that cannot import
+    monkeypatch.setattr(_dispatch, "default", None)
     monkeypatch.setattr(_dispatch, "_modules", {"reference": gsskernels.reference})
     monkeypatch.setattr(_dispatch, "_reasons", {})
     with pytest.raises(_dispatch.BackendUnavailable, match="backend='native' cannot run: .*gsskernels.native"):

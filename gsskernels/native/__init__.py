@@ -1,0 +1,23 @@
+"""The CPU backend: every operation of `gsskernels.reference` in C++, for several instruction sets.
+
+Importing this loads the library and raises ImportError, saying why and what to do, where it cannot.
+"""
+
+from gsskernels.native.affine_argmax import linear_argmax, linear_sample, nearest_code
+from gsskernels.native.cross_entropy import linear_cross_entropy
+from gsskernels.native.decode import label_resize, maskige_decode, maskige_evaluate
+from gsskernels.native.encode import maskige_encode
+from gsskernels.native.statistics import code_statistics, confusion_matrix
+
+__all__ = [
+    "code_statistics",
+    "confusion_matrix",
+    "label_resize",
+    "linear_argmax",
+    "linear_cross_entropy",
+    "linear_sample",
+    "maskige_decode",
+    "maskige_encode",
+    "maskige_evaluate",
+    "nearest_code",
+]

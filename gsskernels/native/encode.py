@@ -1,0 +1,3 @@
+from gsskernels.reference import maskige_encode
+
+__all__ = ["maskige_encode"]
