@@ -4,12 +4,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: install test lint demo
+.PHONY: install test lint demo sanitize
 
 install: $(STAMP)
 
 # torch goes in first and pinned: which build it is (CPU, CUDA) decides what the packages after it ask for.
-$(STAMP): pyproject.toml setup.py constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt CMakeLists.txt $(wildcard gsskernels/native/src/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
@@ -25,3 +25,17 @@ lint: install
 
 demo: install
 	$(BIN)/gss demo --out $(DEMO_OUT)
+
+# The native library rebuilt with sanitizers, under the tests of gsskernels. Python is not instrumented, so the runtimes
+# are preloaded; what Python and torch leak at exit is theirs. ThreadSanitizer needs a fixed address layout (setarch -R).
+runtime = $$($(CXX) -print-file-name=lib$(1).so)
+sanitize: install
+	$(BIN)/cmake -S . -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DGSS_SANITIZE=address;undefined" > /dev/null
+	$(BIN)/cmake --build build/sanitize --parallel
+	LD_PRELOAD="$(call runtime,asan) $(call runtime,ubsan)" GSSKERNELS_LIBRARY=build/sanitize/libgsskernels.so \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/gsskernels
+	$(BIN)/cmake -S . -B build/race -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGSS_SANITIZE=thread > /dev/null
+	$(BIN)/cmake --build build/race --parallel
+	LD_PRELOAD="$(call runtime,tsan)" GSSKERNELS_LIBRARY=build/race/libgsskernels.so OMP_NUM_THREADS=1 \
+	TSAN_OPTIONS=halt_on_error=1 setarch -R $(BIN)/python tests/gsskernels/native/race_check.py

@@ -32,7 +32,9 @@ class BuildNative(build_ext):
             reason = f"{error}\n{output[-4000:]}".strip()
             (target / LIBRARY).unlink(missing_ok=True)
             (target / REASON).write_text(reason + "\n")
-            print(f"gsskernels: the native library was not built, PyTorch will compute instead\n{reason}", file=sys.stderr)
+            print(
+                f"gsskernels: the native library was not built, PyTorch will compute instead\n{reason}", file=sys.stderr
+            )
 
     def _build(self, target: Path) -> None:
         work = Path(self.build_temp).resolve() / "native"

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gsskernels import _dispatch
+
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -103,6 +105,16 @@ def feature_dim(value: Tensor, dim: int) -> int:
     if value.dim() == 0 or not -value.dim() <= dim < value.dim():
         raise ValueError(f"dim must name a dimension of x, which has shape {tuple(value.shape)}, got {dim}")
     return dim % value.dim()
+
+
+def backend(name: str | None) -> None:
+    if name is not None:
+        _dispatch.check_name(name)
+
+
+def constant(value: Tensor) -> Tensor:
+    """Without its gradient: for operations whose floating results have none."""
+    return value.detach() if value.requires_grad else value
 
 
 def _names(dtypes: tuple[torch.dtype, ...]) -> str:

@@ -20,6 +20,7 @@ default = os.environ.get("GSSKERNELS_BACKEND") or None
 
 _modules: dict[str, ModuleType] = {"reference": reference}
 _reasons: dict[str, str] = {}
+_chosen: dict[tuple[str | None, str], ModuleType] = {}
 
 
 class BackendUnavailable(RuntimeError):
@@ -39,6 +40,7 @@ def why_missing(name: str) -> str | None:
 def _choose(backend: str | None, device_type: str) -> str:
     if backend is None:
         return next(n for n, d in DEVICES.items() if (d == ("any",) or device_type in d) and why_missing(n) is None)
+    check_name(backend)
     devices = DEVICES[backend]
     if devices != ("any",) and device_type not in devices:
         raise BackendUnavailable(
@@ -49,10 +51,10 @@ def _choose(backend: str | None, device_type: str) -> str:
     return backend
 
 
-# torch.compile takes the answer as a constant: which modules are installed does not change while a program runs. The
-# attribute is all that torch.compiler.assume_constant_result sets; calling that would import torch._dynamo and triton
-# here, two seconds for people who never compile. tests/gsskernels/test_compile.py notices if torch renames it.
-_choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
+def check_name(backend: str | None) -> None:
+    """Raises ValueError for a name that no backend has."""
+    if backend is not None and backend not in DEVICES:
+        raise ValueError(f"backend must be None or one of {', '.join(map(repr, DEVICES))}, got {backend!r}")
 
 
 def select(backend: str | None, device: torch.device) -> ModuleType:
@@ -60,8 +62,7 @@ def select(backend: str | None, device: torch.device) -> ModuleType:
 
     Raises ValueError for an unknown backend name and BackendUnavailable (a RuntimeError) for one that cannot run.
     """
-    if backend is None:
-        backend = default
-    if backend is not None and backend not in DEVICES:
-        raise ValueError(f"backend must be None or one of {', '.join(map(repr, DEVICES))}, got {backend!r}")
-    return _modules[_choose(backend, device.type)]
+    key = (backend or default, device.type)
+    if (found := _chosen.get(key)) is None:
+        found = _chosen[key] = _modules[_choose(*key)]
+    return found

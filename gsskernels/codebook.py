@@ -24,8 +24,7 @@ gives 0. Infinities are scored by the same expression.
 import torch
 from torch import Tensor
 
-from gsskernels import _check
-from gsskernels._dispatch import select
+from gsskernels import _check, _ops
 
 PRECISIONS = (None, "fp32", "tf32", "bf16")
 
@@ -51,8 +50,11 @@ def nearest_code(
     """
     dim = _check_operands(x, "codebook", codebook, None, dim)
     _check.choice("precision", precision, PRECISIONS)
-    dtype = torch.promote_types(x.dtype, codebook.dtype)
-    return select(backend, x.device).nearest_code(x.detach().to(dtype), codebook.detach().to(dtype), dim, precision)
+    _check.backend(backend)
+    if x.dtype is not codebook.dtype:
+        dtype = torch.promote_types(x.dtype, codebook.dtype)
+        x, codebook = x.to(dtype), codebook.to(dtype)
+    return _ops.nearest_code(x, codebook, dim, precision, backend)
 
 
 def linear_argmax(
@@ -83,8 +85,9 @@ def linear_argmax(
     """
     dim = _check_operands(x, "weight", weight, bias, dim)
     _check.choice("precision", precision, PRECISIONS)
-    x, weight, bias = _as_linear(x.detach(), weight.detach(), None if bias is None else bias.detach(), precision)
-    return select(backend, x.device).linear_argmax(x, weight, bias, dim, precision)
+    _check.backend(backend)
+    x, weight = _as_linear(x, weight, precision)
+    return _ops.linear_argmax(x, weight, bias, dim, precision, backend)
 
 
 def linear_sample(
@@ -121,8 +124,9 @@ def linear_sample(
     _check.integer("seed", seed)
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be in 0..2^63-1, got {seed}")
-    x, weight, bias = _as_linear(x.detach(), weight.detach(), None if bias is None else bias.detach(), None)
-    return select(backend, x.device).linear_sample(x, weight, bias, temperature, seed, dim)
+    _check.backend(backend)
+    x, weight = _as_linear(x, weight, None)
+    return _ops.linear_sample(x, weight, bias, temperature, seed, dim, backend)
 
 
 def linear_cross_entropy(
@@ -169,10 +173,14 @@ def linear_cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be in 0..1, got {label_smoothing}")
     _check.choice("reduction", reduction, ("mean", "sum", "none"))
-    x, weight, bias = _as_linear(x, weight, bias, None)
-    return select(backend, x.device).linear_cross_entropy(
-        x, weight, target, bias, dim, ignore_index, label_smoothing, reduction
+    _check.backend(backend)
+    x, weight = _as_linear(x, weight, None)
+    in_forward = reduction != "none" and torch.is_grad_enabled()
+    gradients = [in_forward and t is not None and t.requires_grad for t in (x, weight, bias)]
+    loss, *_ = _ops.linear_cross_entropy(
+        x, weight, target, bias, dim, ignore_index, label_smoothing, reduction, gradients, backend
     )
+    return loss
 
 
 def code_statistics(
@@ -201,7 +209,8 @@ def code_statistics(
     rows = (*x.shape[:dim], *x.shape[dim + 1 :])
     if tuple(codes.shape) != rows:
         raise ValueError(f"codes must have the shape of x without dim, {rows}, got {tuple(codes.shape)}")
-    return select(backend, x.device).code_statistics(x.detach(), codes, num_codes, dim)
+    _check.backend(backend)
+    return _ops.code_statistics(_check.constant(x), codes, num_codes, dim, backend)
 
 
 def _check_operands(x: Tensor, name: str, table: Tensor, bias: Tensor | None, dim: int) -> int:
@@ -216,12 +225,12 @@ def _check_operands(x: Tensor, name: str, table: Tensor, bias: Tensor | None, di
     return dim
 
 
-def _as_linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None, precision: str | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def _as_linear(x: Tensor, weight: Tensor, precision: str | None) -> tuple[Tensor, Tensor]:
     """Operands in the dtype F.linear would compute in; an explicit precision overrides autocast."""
     if precision is None and torch.is_autocast_enabled(x.device.type) and torch.float64 not in (x.dtype, weight.dtype):
         dtype = torch.get_autocast_dtype(x.device.type)
+    elif x.dtype is weight.dtype:
+        return x, weight
     else:
         dtype = torch.promote_types(x.dtype, weight.dtype)
-    return x.to(dtype), weight.to(dtype), bias
+    return x.to(dtype), weight.to(dtype)

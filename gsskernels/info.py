@@ -31,6 +31,7 @@ def collect() -> dict[str, object]:
         },
         "devices": devices,
         "backends": {name: _dispatch.why_missing(name) for name in _dispatch.DEVICES},
+        "native": _native(),
     }
 
 
@@ -47,10 +48,22 @@ def main(arguments: list[str] | None = None) -> None:
     print("devices")
     for device in found["devices"]:  # type: ignore[attr-defined]
         print(f"  {device}")
+    if native := found["native"]:
+        others = ", ".join(native["isas"])  # type: ignore[index]
+        print(f"native ISA  {native['isa']} (can run {others}; GSSKERNELS_ISA chooses)")  # type: ignore[index]
     print("backends")
     for name, reason in found["backends"].items():  # type: ignore[attr-defined]
         runs_on = "/".join(_dispatch.DEVICES[name])
-        print(f"  {name:<12}{f'available, {runs_on} tensors' if reason is None else reason}")
+        state = f"available, {runs_on} tensors" if reason is None else reason.replace("\n", f"\n{'':<14}")
+        print(f"  {name:<12}{state}")
+
+
+def _native() -> dict[str, object] | None:
+    """The instruction set in use and those the processor could run, or None without the native library."""
+    if _dispatch.why_missing("native") is not None:
+        return None
+    library = importlib.import_module("gsskernels.native.library")
+    return {"isa": library.functions.isa, "isas": library.available_isas()}
 
 
 def _version(module: str) -> str | None:

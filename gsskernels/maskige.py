@@ -11,8 +11,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from gsskernels import _check
-from gsskernels._dispatch import select
+from gsskernels import _check, _ops
 
 
 def maskige_encode(
@@ -54,9 +53,8 @@ def maskige_encode(
         raise ValueError(f"ignore_color must be three numbers, got {ignore_color!r}")
     if dtype not in (torch.uint8, torch.float16, torch.bfloat16, torch.float32):
         raise TypeError(f"dtype must be torch.uint8, float16, bfloat16 or float32, got {dtype}")
-    return select(backend, labels.device).maskige_encode(
-        labels, palette, scale, shift, ignore_index, tuple(ignore_color), dtype
-    )
+    _check.backend(backend)
+    return _ops.maskige_encode(labels, palette, scale, shift, ignore_index, ignore_color, dtype, backend)
 
 
 @overload
@@ -128,10 +126,10 @@ def maskige_decode(
     out_size = None if size is None else _check.size(size)
     if out_size is not None:
         _check.resizable("maskige", maskige)
-    labels, distance = select(backend, maskige.device).maskige_decode(
-        maskige.detach(), palette.detach(), out_size, resize, margin
-    )
-    return (labels, distance) if margin else labels
+    _check.backend(backend)
+    if margin:
+        return _ops.maskige_decode_margin(_check.constant(maskige), _check.constant(palette), out_size, resize, backend)
+    return _ops.maskige_decode(maskige, palette, out_size, resize, backend)
 
 
 def maskige_evaluate(
@@ -173,9 +171,8 @@ def maskige_evaluate(
     if target.shape[-2:] != maskige.shape[-2:]:
         _check.resizable("target", target)
         _check.resizable("maskige", maskige)
-    return select(backend, maskige.device).maskige_evaluate(
-        maskige.detach(), palette.detach(), target, ignore_index, resize
-    )
+    _check.backend(backend)
+    return _ops.maskige_evaluate(maskige, palette, target, ignore_index, resize, backend)
 
 
 def label_resize(
@@ -214,7 +211,8 @@ def label_resize(
     held = torch.iinfo(labels.dtype)
     if not held.min <= ignore_index <= held.max:
         raise ValueError(f"ignore_index must fit the dtype of labels ({labels.dtype}), got {ignore_index}")
-    return select(backend, labels.device).label_resize(labels, out_size, num_classes, ignore_index)
+    _check.backend(backend)
+    return _ops.label_resize(labels, out_size, num_classes, ignore_index, backend)
 
 
 def confusion_matrix(
@@ -243,4 +241,5 @@ def confusion_matrix(
     if prediction.shape != target.shape:
         expected, got = tuple(prediction.shape), tuple(target.shape)
         raise ValueError(f"target must have the shape of prediction {expected}, got {got}")
-    return select(backend, prediction.device).confusion_matrix(prediction, target, num_classes, ignore_index)
+    _check.backend(backend)
+    return _ops.confusion_matrix(prediction, target, num_classes, ignore_index, backend)

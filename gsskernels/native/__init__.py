@@ -3,8 +3,9 @@
 Importing this loads the library and raises ImportError, saying why and what to do, where it cannot.
 """
 
+from gsskernels.native import library as library  # first: it says why, where the library cannot be loaded
 from gsskernels.native.affine_argmax import linear_argmax, linear_sample, nearest_code
-from gsskernels.native.cross_entropy import linear_cross_entropy
+from gsskernels.native.cross_entropy import linear_cross_entropy, linear_cross_entropy_backward
 from gsskernels.native.decode import label_resize, maskige_decode, maskige_evaluate
 from gsskernels.native.encode import maskige_encode
 from gsskernels.native.statistics import code_statistics, confusion_matrix
@@ -15,6 +16,7 @@ __all__ = [
     "label_resize",
     "linear_argmax",
     "linear_cross_entropy",
+    "linear_cross_entropy_backward",
     "linear_sample",
     "maskige_decode",
     "maskige_encode",

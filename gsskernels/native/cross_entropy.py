@@ -1,3 +1,3 @@
-from gsskernels.reference import linear_cross_entropy
+from gsskernels.reference import linear_cross_entropy, linear_cross_entropy_backward
 
-__all__ = ["linear_cross_entropy"]
+__all__ = ["linear_cross_entropy", "linear_cross_entropy_backward"]

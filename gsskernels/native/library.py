@@ -7,7 +7,7 @@ Environment:
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,4 +98,3 @@ try:
     bind(os.environ.get("GSSKERNELS_ISA") or _library.gss_best_isa().decode())
 except (ValueError, AttributeError) as error:
     raise ImportError(f"the native library cannot be bound: {error}") from error
-

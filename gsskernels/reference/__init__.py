@@ -7,10 +7,10 @@ them.
 from gsskernels.reference.codebook import (
     code_statistics,
     linear_argmax,
-    linear_cross_entropy,
     linear_sample,
     nearest_code,
 )
+from gsskernels.reference.cross_entropy import linear_cross_entropy, linear_cross_entropy_backward
 from gsskernels.reference.maskige import (
     confusion_matrix,
     label_resize,
@@ -25,6 +25,7 @@ __all__ = [
     "label_resize",
     "linear_argmax",
     "linear_cross_entropy",
+    "linear_cross_entropy_backward",
     "linear_sample",
     "maskige_decode",
     "maskige_encode",

@@ -8,9 +8,7 @@ import math
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 CHUNK_SCORES = 2**19  # scores held at a time: 4 MB in float64, which stays in a CPU's last cache
 
@@ -34,42 +32,6 @@ def linear_sample(x: Tensor, weight: Tensor, bias: Tensor | None, temperature: f
         noisy = logits + _gumbel(seed, start, chunk.shape[0], weight.shape[0], x.device)
         draws.append(_first_argmax(noisy, noisy))
     return torch.cat(draws).view(shape)
-
-
-def linear_cross_entropy(
-    x: Tensor,
-    weight: Tensor,
-    target: Tensor,
-    bias: Tensor | None,
-    dim: int,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-) -> Tensor:
-    dtype = torch.float64 if x.dtype is torch.float64 else torch.float32
-    rows, shape = _rows(x, dim)
-    # Widened once, outside the chunks, so that the chunks' weight gradients add up in float32 whatever the weight's
-    # dtype.
-    weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
-
-    def row_losses(chunk: Tensor, chunk_target: Tensor) -> Tensor:
-        with torch.autocast(chunk.device.type, enabled=False):
-            logits = F.linear(chunk.to(dtype), weight, bias)
-            return F.cross_entropy(
-                logits, chunk_target, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction="none"
-            )
-
-    ids = target.reshape(-1).long()
-    losses = []
-    for start, chunk in _chunks(rows, weight.shape[0]):
-        chunk_ids = ids[start : start + chunk.shape[0]]
-        # Checkpointed: the backward pass computes a chunk's logits again instead of finding them all stored.
-        losses.append(checkpoint(row_losses, chunk, chunk_ids, use_reentrant=False, preserve_rng_state=False))
-    loss = torch.cat(losses)
-    if reduction == "none":
-        return loss.view(shape)
-    total = loss.sum()
-    return total if reduction == "sum" else total / (ids != ignore_index).sum()
 
 
 def code_statistics(x: Tensor, codes: Tensor, num_codes: int, dim: int) -> tuple[Tensor, Tensor]:

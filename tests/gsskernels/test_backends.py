@@ -37,6 +37,7 @@ def test_a_missing_backend_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_dispatch, "default", None)
     monkeypatch.setattr(_dispatch, "_modules", {"reference": gsskernels.reference})
     monkeypatch.setattr(_dispatch, "_reasons", {})
+    monkeypatch.setattr(_dispatch, "_chosen", {})
     with pytest.raises(_dispatch.BackendUnavailable, match="backend='native' cannot run: .*gsskernels.native"):
         gsskernels.nearest_code(X, TABLE, backend="native")
     assert torch.equal(gsskernels.nearest_code(X, TABLE), torch.arange(4))

@@ -1,0 +1,129 @@
+"""Cross-entropy of a linear layer in plain PyTorch, forward and gradients in closed form, a chunk of logits at a time.
+
+With p = softmax(x W^T + b) and q the smoothed target distribution, a row costs -sum_v q_v log p_v and the gradient of
+its logits is p - q. Asked for gradients, the forward pass computes them from the logits it holds: three matrix
+products, where a separate backward pass, which has to find the logits again, makes it four.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gsskernels.reference.codebook import _chunks, _rows
+
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+
+
+def linear_cross_entropy(
+    x: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    bias: Tensor | None,
+    dim: int,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+    gradients: tuple[bool, bool, bool],
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Loss, log-sum-exp of every row (N,), and the wanted gradients of a "mean" or "sum" for x, weight and bias."""
+    rows, shape = _rows(x, dim)
+    ids = target.reshape(-1).long()
+    wide_weight, wide_bias = _widen(weight), None if bias is None else bias.to(_wide(x))
+    count = (ids != ignore_index).sum()
+    scale = torch.ones((), dtype=_wide(x), device=x.device)
+    row_grads = (scale / count if reduction == "mean" else scale).expand(ids.shape)
+    sums = _Sums(x, weight, dim, gradients)
+    losses, lses = [], []
+    for start, chunk in _chunks(rows, weight.shape[0]):
+        part = slice(start, start + chunk.shape[0])
+        logits = _logits(chunk, wide_weight, wide_bias)
+        losses.append(
+            F.cross_entropy(
+                logits, ids[part], ignore_index=ignore_index, label_smoothing=label_smoothing, reduction="none"
+            )
+        )
+        lses.append(logits.logsumexp(1))
+        if any(gradients):
+            grad = _logit_gradient(logits, lses[-1], ids[part], row_grads[part], ignore_index, label_smoothing)
+            sums.add(chunk, wide_weight, grad)
+    loss = torch.cat(losses)
+    if reduction != "none":
+        return (loss.sum() if reduction == "sum" else loss.sum() / count), torch.cat(lses), *sums.found()
+    return loss.view(shape), torch.cat(lses), *sums.found()
+
+
+def linear_cross_entropy_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    bias: Tensor | None,
+    lse: Tensor,
+    dim: int,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+    gradients: tuple[bool, bool, bool],
+) -> Gradients:
+    """The gradients for an upstream gradient `grad` of the loss, a scalar or, for "none", one a row."""
+    rows, _ = _rows(x, dim)
+    ids = target.reshape(-1).long()
+    wide_weight, wide_bias = _widen(weight), None if bias is None else bias.to(_wide(x))
+    row_grads = grad.to(_wide(x))
+    if reduction == "mean":
+        row_grads = row_grads / (ids != ignore_index).sum()
+    row_grads = row_grads.reshape(-1).expand(ids.shape)
+    sums = _Sums(x, weight, dim, gradients)
+    for start, chunk in _chunks(rows, weight.shape[0]):
+        part = slice(start, start + chunk.shape[0])
+        logits = _logits(chunk, wide_weight, wide_bias)
+        grad_of_logits = _logit_gradient(logits, lse[part], ids[part], row_grads[part], ignore_index, label_smoothing)
+        sums.add(chunk, wide_weight, grad_of_logits)
+    return sums.found()
+
+
+class _Sums:
+    """The gradients of x, weight and bias, gathered chunk by chunk in at least float32."""
+
+    def __init__(self, x: Tensor, weight: Tensor, dim: int, wanted: tuple[bool, bool, bool]) -> None:
+        self.dim, self.wanted, self.shape = dim, wanted, x.movedim(dim, -1).shape
+        self.x: list[Tensor] = []
+        self.weight = torch.zeros(weight.shape, dtype=_wide(x), device=x.device) if wanted[1] else None
+        self.bias = torch.zeros(weight.shape[:1], dtype=_wide(x), device=x.device) if wanted[2] else None
+
+    def add(self, rows: Tensor, weight: Tensor, grad: Tensor) -> None:
+        with torch.autocast(rows.device.type, enabled=False):
+            if self.wanted[0]:
+                self.x.append(grad @ weight)
+            if self.weight is not None:
+                self.weight.addmm_(grad.t(), rows.to(grad.dtype))
+            if self.bias is not None:
+                self.bias += grad.sum(0)
+
+    def found(self) -> Gradients:
+        x = torch.cat(self.x).view(self.shape).movedim(-1, self.dim).contiguous() if self.wanted[0] else None
+        return x, self.weight, self.bias
+
+
+def _logit_gradient(
+    logits: Tensor, lse: Tensor, ids: Tensor, row_grads: Tensor, ignore_index: int, label_smoothing: float
+) -> Tensor:
+    """(p - q) times the row's upstream gradient; zero, whatever the logits, where the row is ignored."""
+    kept = ids != ignore_index
+    grad = (logits - lse[:, None]).exp() - label_smoothing / logits.shape[1]
+    column = torch.where(kept, ids, 0)[:, None]
+    grad.scatter_add_(1, column, torch.full_like(column, label_smoothing - 1, dtype=grad.dtype))
+    return torch.where(kept[:, None], grad * row_grads[:, None], 0.0)
+
+
+def _logits(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    with torch.autocast(rows.device.type, enabled=False):
+        return F.linear(rows.to(weight.dtype), weight, bias)
+
+
+def _widen(t: Tensor) -> Tensor:
+    return t.to(_wide(t))
+
+
+def _wide(t: Tensor) -> torch.dtype:
+    return torch.float64 if t.dtype is torch.float64 else torch.float32

@@ -1,0 +1,218 @@
+"""What torch asks of an operator: opcheck, export, vmap, autocast, gradients through compiled graphs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import gsskernels as g
+from gsskernels import _ops
+
+OPERATORS = [
+    "code_statistics",
+    "confusion_matrix",
+    "label_resize",
+    "linear_argmax",
+    "linear_cross_entropy",
+    "linear_cross_entropy_backward",
+    "linear_sample",
+    "maskige_decode",
+    "maskige_decode_margin",
+    "maskige_encode",
+    "maskige_evaluate",
+    "nearest_code",
+]
+# Asymmetric on purpose: a fake kernel that swaps height and width, or V and D, shows only where they differ.
+SHAPES = [(1, 2, 5, 3, 4), (2, 7, 3, 1, 2), (3, 4, 6, 11, 9)]  # B, H, W, classes or codes, features
+NO_GRADIENTS = [False, False, False]
+
+
+def arguments(name: str, shape: tuple[int, ...], *, grad: bool = False) -> tuple[Any, ...]:
+    b, h, w, k, d = shape
+    make = torch.Generator().manual_seed(sum(shape))
+    labels = torch.randint(0, k, (b, h, w), generator=make)
+    image = torch.rand(b, 3, h, w, generator=make) * 255
+    palette = (torch.rand(k, 3, generator=make) * 255).requires_grad_(grad)
+    x = torch.randn(b, d, h, w, generator=make).requires_grad_(grad)
+    table, bias = torch.randn(k, d, generator=make).requires_grad_(grad), torch.randn(k, generator=make)
+    bias.requires_grad_(grad)
+    size = [h + 1, 2 * w + 1]
+    loss = (1, -100, 0.1)  # dim, ignore_index, label_smoothing
+    return {
+        "code_statistics": (x.detach(), labels, k, 1, None),
+        "confusion_matrix": (labels, labels.flip(1), k, 255, None),
+        "label_resize": (labels, size, k, 255, None),
+        "linear_argmax": (x.detach(), table.detach(), bias.detach(), 1, None, None),
+        "linear_cross_entropy": (x, table, labels, bias, *loss, "mean", [grad] * 3, None),
+        "linear_cross_entropy_backward": (
+            torch.ones(b, h, w),
+            x.detach(),
+            table.detach(),
+            labels,
+            bias.detach(),
+            torch.zeros(b * h * w),
+            *loss,
+            "none",
+            [True, False, True],
+            None,
+        ),
+        "linear_sample": (x.detach(), table.detach(), None, 0.7, 3, 1, None),
+        "maskige_decode": (image, palette.detach(), size, "vote", None),
+        "maskige_decode_margin": (image, palette.detach(), None, "rgb", None),
+        "maskige_encode": (labels, palette, 0.5, 1.0, 255, [1.0, 2.0, 3.0], torch.float32, None),
+        "maskige_evaluate": (image, palette.detach(), labels, 255, "vote", None),
+        "nearest_code": (x.detach(), table.detach(), 1, None, None),
+    }[name]
+
+
+def test_no_operator_is_left_out() -> None:
+    defined = {name for name in dir(torch.ops.gsskernels) if not name.startswith("_") and name not in ("name",)}
+    assert set(OPERATORS) == {n for n in vars(_ops) if isinstance(vars(_ops)[n], torch._ops.OpOverload)} - {"_operator"}
+    assert defined >= set(OPERATORS)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_opcheck(name: str, shape: tuple[int, ...]) -> None:
+    torch.library.opcheck(getattr(_ops, name), arguments(name, shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", ["linear_cross_entropy", "maskige_encode"])
+def test_opcheck_with_gradients(name: str, shape: tuple[int, ...]) -> None:
+    torch.library.opcheck(getattr(_ops, name), arguments(name, shape, grad=True))
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_gradcheck_of_the_loss(reduction: str) -> None:
+    make = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(s, generator=make, dtype=torch.float64) for s in ((2, 3, 4), (5, 3), (5,)))
+    target = torch.tensor([[0, 4, -100, 2], [3, 3, 1, 0]])
+
+    def loss(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return g.linear_cross_entropy(x, weight, target, bias, dim=1, label_smoothing=0.1, reduction=reduction)
+
+    assert torch.autograd.gradcheck(loss, [t.requires_grad_() for t in (x, weight, bias)])
+
+
+def test_a_second_derivative_is_refused() -> None:
+    x, weight = torch.randn(4, 3, requires_grad=True), torch.randn(5, 3)
+    loss = g.linear_cross_entropy(x, weight, torch.arange(4))
+    with pytest.raises(NotImplementedError, match="no second derivative: call backward without create_graph"):
+        torch.autograd.grad(loss, x, create_graph=True)
+
+
+def test_gradient_of_a_palette() -> None:
+    labels = torch.tensor([[[0, 1, 1, 2, 255, 7, 2]]], dtype=torch.uint8)
+    palette = torch.rand(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float32).requires_grad_()
+    weights = torch.arange(21.0).view(1, 3, 1, 7)
+    (g.maskige_encode(labels, palette, scale=2.0, ignore_index=2) * weights).sum().backward()
+    wanted = torch.stack([2 * weights[0, :, 0, 0], 2 * weights[0, :, 0, 1:3].sum(1), torch.zeros(3)])
+    assert torch.equal(palette.grad, wanted)
+
+
+class Everything(torch.nn.Module):
+    """Labels out of an image and a feature map, through most operators at once."""
+
+    def forward(self, image: Tensor, features: Tensor, palette: Tensor, table: Tensor) -> tuple[Tensor, ...]:
+        labels, margin = g.maskige_decode(image, palette, size=(9, 7), margin=True)
+        tokens = g.nearest_code(features, table, dim=1)
+        counts, sums = g.code_statistics(features, tokens, table.shape[0], dim=1)
+        loss = g.linear_cross_entropy(features, table, tokens, dim=1)
+        painted = g.maskige_encode(labels, palette)
+        return painted, margin, tokens, counts, sums, loss, g.confusion_matrix(labels, labels, palette.shape[0])
+
+
+def test_export() -> None:
+    inputs = (torch.rand(2, 3, 5, 4) * 255, torch.randn(2, 6, 3, 5), torch.rand(4, 3) * 255, torch.randn(8, 6))
+    batch = {0: torch.export.Dim("batch", min=1, max=64)}
+    exported = torch.export.export(Everything(), inputs, dynamic_shapes=(batch, batch, None, None))
+    called = {str(n.target) for n in exported.graph.nodes if "gsskernels" in str(n.target)}
+    assert "gsskernels.maskige_decode_margin.default" in called and len(called) == 6
+    other = tuple(torch.cat([t, t, t]) for t in inputs[:2]) + inputs[2:]
+    for got, wanted in zip(exported.module()(*other), Everything()(*other), strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+VMAPPED: dict[str, tuple[Callable[..., Any], tuple[int | None, ...], Callable[[], tuple[Tensor, ...]]]] = {
+    "decode": (
+        lambda m, p: g.maskige_decode(m, p, size=(4, 5), margin=True),
+        (1, None),
+        lambda: (torch.rand(3, 2, 6, 5) * 255, torch.rand(4, 3) * 255),
+    ),
+    "decode, a palette each": (
+        g.maskige_decode,
+        (0, 0),
+        lambda: (torch.rand(2, 3, 6, 5) * 255, torch.rand(2, 4, 3) * 255),
+    ),
+    "encode": (g.maskige_encode, (2, None), lambda: (torch.randint(0, 4, (6, 5, 3)), torch.rand(4, 3))),
+    "label_resize": (
+        lambda t: g.label_resize(t, (3, 9), num_classes=4),
+        (0,),
+        lambda: (torch.randint(0, 4, (3, 6, 5)),),
+    ),
+    "nearest_code": (
+        lambda x, c: g.nearest_code(x, c, dim=0),
+        (2, None),
+        lambda: (torch.randn(4, 5, 3), torch.randn(7, 4)),
+    ),
+    "linear_argmax": (
+        g.linear_argmax,
+        (0, None, None),
+        lambda: (torch.randn(3, 5, 4), torch.randn(7, 4), torch.randn(7)),
+    ),
+    "linear_argmax, a bias each": (
+        g.linear_argmax,
+        (0, None, 0),
+        lambda: (torch.randn(3, 5, 4), torch.randn(7, 4), torch.randn(3, 7)),
+    ),
+    "linear_sample": (
+        lambda x, w: g.linear_sample(x, w, seed=5),
+        (0, None),
+        lambda: (torch.randn(3, 5, 4), torch.randn(7, 4)),
+    ),
+    "code_statistics": (
+        lambda x, c: g.code_statistics(x, c, 4),
+        (0, 0),
+        lambda: (torch.randn(3, 5, 4), torch.randint(0, 4, (3, 5))),
+    ),
+    "confusion_matrix": (
+        lambda p, t: g.confusion_matrix(p, t, 4),
+        (0, 0),
+        lambda: (torch.randint(0, 4, (3, 5)), torch.randint(0, 4, (3, 5))),
+    ),
+    "linear_cross_entropy": (
+        g.linear_cross_entropy,
+        (0, None, 0),
+        lambda: (torch.randn(3, 5, 4), torch.randn(7, 4), torch.randint(0, 7, (3, 5))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VMAPPED)
+def test_vmap_is_a_loop(name: str) -> None:
+    function, in_dims, make = VMAPPED[name]
+    torch.manual_seed(0)
+    inputs = make()
+    got = torch.func.vmap(function, in_dims)(*inputs)
+    count = next(t.shape[d] for t, d in zip(inputs, in_dims, strict=True) if d is not None)
+    calls = [
+        function(*(t if d is None else t.select(d, i) for t, d in zip(inputs, in_dims, strict=True)))
+        for i in range(count)
+    ]
+    wanted = tuple(map(torch.stack, zip(*calls, strict=True))) if isinstance(calls[0], tuple) else torch.stack(calls)
+    torch.testing.assert_close(got, wanted)
+
+
+def test_autocast_chooses_the_dtype_as_linear_does() -> None:
+    torch.manual_seed(0)
+    x, weight, target = torch.randn(50, 40, requires_grad=True), torch.randn(30, 40), torch.randint(0, 30, (50,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        tokens, loss = g.linear_argmax(x, weight), g.linear_cross_entropy(x, weight, target)
+    assert torch.equal(tokens, g.linear_argmax(x.bfloat16(), weight.bfloat16()))
+    assert loss.dtype is torch.float32
+    torch.testing.assert_close(loss, g.linear_cross_entropy(x.bfloat16(), weight.bfloat16(), target))
+    loss.backward()
+    assert x.grad is not None and x.grad.dtype is torch.float32
