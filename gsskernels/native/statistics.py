@@ -1,3 +1,72 @@
-from gsskernels.reference import code_statistics, confusion_matrix
+"""Counting on CPU: the geometry for the C functions of src/confusion.cpp and src/statistics.cpp."""
 
-__all__ = ["code_statistics", "confusion_matrix"]
+import math
+
+import torch
+from torch import Tensor
+
+from gsskernels.native import library
+
+
+def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    matrix = torch.zeros((num_classes, num_classes), dtype=torch.int64)
+    if prediction.is_contiguous() and target.is_contiguous():
+        images, height, width = 1, 1, prediction.numel()
+        prediction_strides = target_strides = (0, 0, 1)
+    else:
+        prediction, target = _as_maps(prediction), _as_maps(target)
+        images, height, width = prediction.shape
+        prediction_strides, target_strides = prediction.stride(), target.stride()
+    if images * height * width == 0:
+        return matrix
+    status = library.functions.confusion_matrix(
+        prediction.data_ptr(),
+        library.DTYPES[prediction.dtype],
+        *prediction_strides,
+        target.data_ptr(),
+        library.DTYPES[target.dtype],
+        *target_strides,
+        images,
+        height,
+        width,
+        num_classes,
+        min(max(ignore_index, -1), num_classes),
+        matrix.data_ptr(),
+        torch.get_num_threads(),
+    )
+    if status:
+        library.check(status)
+    return matrix
+
+
+def _as_maps(labels: Tensor) -> Tensor:
+    """(images, height, width), a view but for layouts of more than three separate dimensions."""
+    if labels.dim() < 3:
+        return labels[(None,) * (3 - labels.dim())]
+    return labels if labels.dim() == 3 else labels.reshape(-1, *labels.shape[-2:])
+
+
+def code_statistics(x: Tensor, codes: Tensor, num_codes: int, dim: int) -> tuple[Tensor, Tensor]:
+    features = x.shape[dim]
+    counts = torch.zeros(num_codes, dtype=torch.int64)
+    sums = torch.empty((num_codes, features), dtype=torch.float64 if x.dtype is torch.float64 else torch.float32)
+    if codes.numel() == 0:
+        return counts, sums.zero_()
+    # A view unless the dimensions on one side of `dim` lie apart from each other.
+    rows = x.reshape(math.prod(x.shape[:dim]), features, math.prod(x.shape[dim + 1 :]))
+    codes = codes.contiguous()
+    status = library.functions.code_statistics(
+        rows.data_ptr(),
+        library.DTYPES[x.dtype],
+        *rows.shape,
+        *rows.stride(),
+        codes.data_ptr(),
+        library.DTYPES[codes.dtype],
+        num_codes,
+        counts.data_ptr(),
+        sums.data_ptr(),
+        torch.get_num_threads(),
+    )
+    if status:
+        library.check(status)
+    return counts, sums

@@ -68,7 +68,7 @@ def _class_or(labels: Tensor, num_classes: int, ignore_index: int | None, other:
     """Labels as int32 (or int64), with `other` in place of the ignore index and everything outside 0..K-1."""
     wide = labels if labels.dtype is torch.int64 else labels.int()
     valid = (wide >= 0) & (wide < num_classes)
-    if ignore_index is not None:
+    if ignore_index is not None and 0 <= ignore_index < num_classes:  # other ids are invalid already
         valid &= wide != ignore_index
     return torch.where(valid, wide, other)
 

@@ -10,10 +10,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from test_contract import CALLS, same  # noqa: E402
+from test_contract import CALLS, same
 
-from gsskernels import _dispatch  # noqa: E402
-from gsskernels.native import library  # noqa: E402
+from gsskernels import _dispatch
+from gsskernels.native import library
 
 _dispatch.default = "native"
 for isa in library.available_isas():
