@@ -4,10 +4,11 @@ Importing this loads the library and raises ImportError, saying why and what to 
 """
 
 from gsskernels.native import library as library  # first: it says why, where the library cannot be loaded
-from gsskernels.native.affine_argmax import linear_argmax, linear_sample, nearest_code
+from gsskernels.native.affine_argmax import linear_argmax, nearest_code
 from gsskernels.native.cross_entropy import linear_cross_entropy, linear_cross_entropy_backward
 from gsskernels.native.decode import label_resize, maskige_decode, maskige_evaluate
 from gsskernels.native.encode import maskige_encode
+from gsskernels.native.sample import linear_sample
 from gsskernels.native.statistics import code_statistics, confusion_matrix
 
 __all__ = [

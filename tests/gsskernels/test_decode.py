@@ -147,12 +147,10 @@ def test_resized_decode(size: tuple[int, int]) -> None:
     scaled = F.interpolate(small_margin[:, None], size, mode="bilinear", align_corners=False)[:, 0]
     torch.testing.assert_close(margin, scaled)
     image = F.interpolate(maskige, size, mode="bilinear", align_corners=False)
-    for got, wanted in zip(
-        maskige_decode(maskige, palette, size=size, resize="rgb", margin=True),
-        maskige_decode(image, palette, margin=True),
-        strict=True,
-    ):
-        assert torch.equal(got, wanted)
+    labels, margin = maskige_decode(maskige, palette, size=size, resize="rgb", margin=True)
+    wanted, wanted_margin = maskige_decode(image, palette, margin=True)
+    assert torch.equal(labels, wanted)
+    torch.testing.assert_close(margin, wanted_margin, rtol=1e-5, atol=1e-3)  # a few roundings of colours up to 255
 
 
 def test_the_two_resizes_differ_on_purpose() -> None:

@@ -40,7 +40,7 @@ inline Ints load(const int32_t* p) {
 inline void store(float* p, Floats v) { memcpy(p, &v, sizeof v); }
 inline void store(int32_t* p, Ints v) { memcpy(p, &v, sizeof v); }
 
-inline Floats broadcast(float x) { return Floats{} + x; }
+inline Floats broadcast(float x) { return x - Floats{}; }  // x + 0 would cost an addition, for the sake of -0
 inline Ints broadcast(int32_t x) { return Ints{} + x; }
 
 inline Ints lane_numbers() {
