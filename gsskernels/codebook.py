@@ -175,12 +175,12 @@ def linear_cross_entropy(
     _check.choice("reduction", reduction, ("mean", "sum", "none"))
     _check.backend(backend)
     x, weight = _as_linear(x, weight, None)
-    in_forward = reduction != "none" and torch.is_grad_enabled()
-    gradients = [in_forward and t is not None and t.requires_grad for t in (x, weight, bias)]
-    loss, *_ = _ops.linear_cross_entropy(
-        x, weight, target, bias, dim, ignore_index, label_smoothing, reduction, gradients, backend
-    )
-    return loss
+    arguments = (x, weight, target, bias, dim, ignore_index, label_smoothing, reduction)
+    gradients = [t is not None and t.requires_grad for t in (x, weight, bias)]
+    if not (torch.is_grad_enabled() and any(gradients)):
+        return _ops.linear_cross_entropy(*arguments, backend)
+    in_forward = gradients if reduction != "none" else [False, False, False]
+    return _ops.linear_cross_entropy_with_gradients(*arguments, in_forward, backend)[0]
 
 
 def code_statistics(

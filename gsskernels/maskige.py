@@ -54,7 +54,9 @@ def maskige_encode(
     if dtype not in (torch.uint8, torch.float16, torch.bfloat16, torch.float32):
         raise TypeError(f"dtype must be torch.uint8, float16, bfloat16 or float32, got {dtype}")
     _check.backend(backend)
-    return _ops.maskige_encode(labels, palette, scale, shift, ignore_index, ignore_color, dtype, backend)
+    with_gradient = palette.requires_grad and torch.is_grad_enabled() and dtype is not torch.uint8
+    encode = _ops.maskige_encode_with_gradient if with_gradient else _ops.maskige_encode
+    return encode(labels, palette, scale, shift, ignore_index, ignore_color, dtype, backend)
 
 
 @overload

@@ -52,10 +52,7 @@ def operands(x: Tensor, codes: Tensor, bias: Tensor | None, dim: int) -> tuple[T
     features = shape.pop(dim)
     if x.is_contiguous():
         inner = math.prod(shape[dim:])
-        if inner == 1:
-            places = (0, math.prod(shape), features, 1)
-        else:
-            places = (features * inner, inner, 1, inner)
+        places = (0, math.prod(shape), features, 1) if inner == 1 else (features * inner, inner, 1, inner)
     else:
         strides = list(x.stride())
         feature_stride = strides.pop(dim)

@@ -1,8 +1,8 @@
 """Palettes prepared for decoding, remembered by their colours.
 
-A palette is recognised by comparing its bytes: version counters miss writes through ``.data`` or NumPy, and a palette is
-so small that comparing costs less than asking. Preparing takes longer than decoding a small image by brute force, so it
-waits until a palette has been used on enough pixels to be worth it.
+A palette is recognised by comparing its bytes: version counters miss writes through ``.data`` or NumPy, and a palette
+is so small that comparing costs less than asking. Preparing takes longer than decoding a small image by brute force,
+so it waits until a palette has been used on enough pixels to be worth it.
 """
 
 import ctypes

@@ -11,13 +11,13 @@ from gsskernels.native import library
 def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     matrix = torch.zeros((num_classes, num_classes), dtype=torch.int64)
     if prediction.is_contiguous() and target.is_contiguous():
-        images, height, width = 1, 1, prediction.numel()
-        prediction_strides = target_strides = (0, 0, 1)
+        shape: tuple[int, ...] = (1, 1, prediction.numel())
+        prediction_strides: tuple[int, ...] = (0, 0, 1)
+        target_strides: tuple[int, ...] = prediction_strides
     else:
         prediction, target = _as_maps(prediction), _as_maps(target)
-        images, height, width = prediction.shape
-        prediction_strides, target_strides = prediction.stride(), target.stride()
-    if images * height * width == 0:
+        shape, prediction_strides, target_strides = prediction.shape, prediction.stride(), target.stride()
+    if prediction.numel() == 0:
         return matrix
     status = library.functions.confusion_matrix(
         prediction.data_ptr(),
@@ -26,9 +26,7 @@ def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignor
         target.data_ptr(),
         library.DTYPES[target.dtype],
         *target_strides,
-        images,
-        height,
-        width,
+        *shape,
         num_classes,
         min(max(ignore_index, -1), num_classes),
         matrix.data_ptr(),

@@ -78,10 +78,10 @@ inline float element_as_float(const void* data, int32_t dtype, int64_t i) {
 }
 
 // out[i] = data[i * stride] as float, for i in 0..count-1.
-inline void read_floats(const void* data, int32_t dtype, int64_t stride, int64_t count, float* out) {
+inline void read_floats(const void* data, int32_t dtype, int64_t stride, int64_t count, float* __restrict out) {
 #define GSS_READ(T, expression)                                                     \
   {                                                                                 \
-    const T* p = static_cast<const T*>(data);                                       \
+    const T* __restrict p = static_cast<const T*>(data);                            \
     if (stride == 1)                                                                \
       for (int64_t i = 0; i < count; ++i) { const T e = p[i]; out[i] = expression; } \
     else                                                                            \
