@@ -1,7 +1,8 @@
 """maskige_decode and maskige_evaluate of every instruction set, bit for bit against the reference.
 
 Sizes: one pixel, below and above vectors of 4, 8 and 16 lanes and blocks of them, segments of 512 pixels, several
-threads. Classes: brute force alone (K <= 8), cells, the ends of uint8 labels, lists longer than a block of four colours.
+threads. Classes: brute force alone (K <= 8), cells, the ends of uint8 labels, lists longer than a block of four
+colours.
 """
 
 import ctypes

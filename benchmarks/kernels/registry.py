@@ -1,0 +1,29 @@
+"""Every operation with its providers."""
+
+from __future__ import annotations
+
+from benchmarks.kernels import (
+    providers_codebook,
+    providers_decode,
+    providers_encode,
+    providers_labels,
+    providers_linear,
+)
+from benchmarks.kernels.cases import Case
+from benchmarks.kernels.providers import Provider
+
+PROVIDERS: dict[str, list[Provider]] = {
+    **providers_encode.PROVIDERS,
+    **providers_decode.PROVIDERS,
+    **providers_labels.PROVIDERS,
+    **providers_codebook.PROVIDERS,
+    **providers_linear.PROVIDERS,
+}
+
+
+def taking_part(case: Case) -> list[Provider]:
+    return [provider for provider in PROVIDERS[case.op] if case.study in provider.studies]
+
+
+def named(op: str, name: str) -> Provider:
+    return next(provider for provider in PROVIDERS[op] if provider.name == name)
