@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: install test lint demo sanitize
+.PHONY: install test lint demo sanitize bench bench-report
 
 install: $(STAMP)
 
@@ -39,3 +39,15 @@ sanitize: install
 	$(BIN)/cmake --build build/race --parallel
 	LD_PRELOAD="$(call runtime,tsan)" GSSKERNELS_LIBRARY=build/race/libgsskernels.so OMP_NUM_THREADS=1 \
 	TSAN_OPTIONS=halt_on_error=1 setarch -R $(BIN)/python tests/gsskernels/native/race_check.py
+
+# Other libraries to compare with, into the same environment and only for this.
+BENCH := $(VENV)/.bench
+$(BENCH): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	touch $@
+
+bench: $(BENCH)
+	$(BIN)/python -m pytest benchmarks/kernels -q --benchmark-quiet $(if $(QUICK),--quick) $(if $(OPS),--ops $(OPS))
+
+bench-report: $(BENCH)
+	$(BIN)/python -m benchmarks.kernels.report
