@@ -21,12 +21,12 @@ from benchmarks.kernels import inputs, registry, threads
 from benchmarks.kernels.cases import Case
 from benchmarks.kernels.providers import COMPILED, REFERENCE, Provider, agreement
 
-PASSES = {"table": 5, "overhead": 5}
-OTHER_PASSES = 3
-SECONDS = {"table": 0.9, "overhead": 0.3}  # of rounds, a provider of a case
-OTHER_SECONDS = 0.3
+PASSES = {"table": 3, "overhead": 3}
+OTHER_PASSES = 2
+SECONDS = {"table": 0.4, "overhead": 0.2}  # of rounds, a provider of a case
+OTHER_SECONDS = 0.15
 ROUND = 1e-3  # seconds a round should last at least
-SLOW = 0.25  # calls longer than this get one round in each of the first three passes
+SLOW = 0.25  # calls longer than this get one round in each of the first two passes
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Measurement:
     def rounds(self, task: Task, quick: bool) -> dict[str, int]:
         """Arguments of pytest-benchmark's `pedantic`; no rounds where this pass is left out."""
         if self.estimate_s > SLOW:
-            return {"rounds": int(task.number < 3), "iterations": 1, "warmup_rounds": 0}
+            return {"rounds": int(task.number < 2), "iterations": 1, "warmup_rounds": 0}
         budget = SECONDS.get(task.case.study, OTHER_SECONDS) / task.passes / (4 if quick else 1)
         iterations = max(1, math.ceil(ROUND / self.estimate_s))
         rounds = min(100, max(1, int(budget / (self.estimate_s * iterations))))
