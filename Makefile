@@ -34,7 +34,7 @@ sanitize: install
 	$(BIN)/cmake --build build/sanitize --parallel
 	LD_PRELOAD="$(call runtime,asan) $(call runtime,ubsan)" GSSKERNELS_LIBRARY=build/sanitize/libgsskernels.so \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	$(BIN)/python -m pytest -q -p no:cacheprovider tests/gsskernels
+	$(BIN)/python -m pytest -q --capture=sys -p no:cacheprovider tests/gsskernels
 	$(BIN)/cmake -S . -B build/race -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGSS_SANITIZE=thread > /dev/null
 	$(BIN)/cmake --build build/race --parallel
 	LD_PRELOAD="$(call runtime,tsan)" GSSKERNELS_LIBRARY=build/race/libgsskernels.so OMP_NUM_THREADS=1 \

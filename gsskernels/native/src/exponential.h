@@ -20,7 +20,7 @@ inline __attribute__((always_inline)) Floats exponential(Floats x) {
   q = fused(q, r, broadcast(0x1.555492p-3f));
   q = fused(q, r, broadcast(0x1.fffffcp-2f));
   const Floats e = fused(q, r * r, r) + 1.0f;
-  const Floats power = (Floats)(((Ints)t << 23) + (127 << 23));  // 2^n
+  const Floats power = (Floats)(((Bits)t << 23) + (127u << 23));  // 2^n, wrapping where x is too small to matter
   return x < -87.3f ? Floats{} : e * power;
 }
 

@@ -25,6 +25,7 @@ constexpr int LANES = GSS_VECTOR_BYTES / 4;
 
 typedef float Floats __attribute__((vector_size(GSS_VECTOR_BYTES)));
 typedef int32_t Ints __attribute__((vector_size(GSS_VECTOR_BYTES)));
+typedef uint32_t Bits __attribute__((vector_size(GSS_VECTOR_BYTES)));  // arithmetic that may wrap
 typedef double Doubles __attribute__((vector_size(GSS_VECTOR_BYTES)));
 
 inline Floats load(const float* p) {
