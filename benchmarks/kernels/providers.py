@@ -144,7 +144,7 @@ def matrix_product() -> Provider:
 
     def build(inputs: Inputs) -> Callable[[], Any]:
         out = torch.empty(len(inputs.x), len(inputs.table), dtype=inputs.x.dtype)
-        return partial(torch.mm, inputs.x, inputs.table.t(), out=out)
+        return partial(torch.mm, inputs.x.detach(), inputs.table.detach().t(), out=out)  # other providers want gradients
 
     return Provider(MATRIX_PRODUCT, build, role="roof", studies=EVERYWHERE)
 
