@@ -36,8 +36,9 @@ MATRIX_PRODUCT = "torch.mm alone"
 SMALL_OP = "one small torch op"
 REFERENCE = "gsskernels reference"
 NATIVE = "gsskernels native"
+TRITON = "gsskernels triton"
 ISAS = ("baseline", "avx2", "avx512", "avx512bf16")
-LARGEST = 4 * 2**30  # bytes of scratch a provider may be expected to take
+scratch_limit = 4 * 2**30  # bytes a provider may be expected to take beside its inputs; a run on a GPU raises it
 
 MODULES = {"opencv": "cv2", "scikit-learn": "sklearn", "vector-quantize-pytorch": "vector_quantize_pytorch"}
 
@@ -71,6 +72,8 @@ class Provider:
         """Why it cannot run in this installation, or None."""
         if self.backend == "native":
             return _native_missing(self.isa, self.function)
+        if self.backend is not None:
+            return _dispatch.why_missing(self.backend)
         if self.library not in ("torch", "numpy") and importlib.util.find_spec(module(self.library)) is None:
             return f"{self.library} is not installed"
         return None
@@ -98,7 +101,7 @@ EVERYWHERE = ("table", "pixels", "classes", "rows", "codes", "features", "thread
 
 
 def ours(function: str, arguments: Callable[[Inputs], tuple[Sequence[Any], dict[str, Any]]], wrap: Any = None) -> list:
-    """The reference, the native backend with its best instruction set, and every lesser one.
+    """The reference, the native backend with its best instruction set and every lesser one, and the Triton backend.
 
     `arguments` gives those of the public function; `wrap` turns the bound call into the one to time.
     """
@@ -121,6 +124,10 @@ def ours(function: str, arguments: Callable[[Inputs], tuple[Sequence[Any], dict[
             REFERENCE, partial(build, backend="reference"), "gsskernels", "reference",
             studies=("table", "threads", "overhead"), exact=exact,
         ),
+        Provider(
+            TRITON, partial(build, backend="triton"), "gsskernels", "triton", function=function,
+            studies=("table", "overhead"), exact=exact,
+        ),
     ]  # fmt: skip
 
 
@@ -133,7 +140,7 @@ def copy_of_the_same_bytes() -> Provider:
     """torch's copy between buffers that exist, moving as many bytes as the case must: a roof under its conditions."""
 
     def build(inputs: Inputs) -> Callable[[], Any]:
-        source = torch.zeros(max(1, work(inputs.case).bytes // 2), dtype=torch.uint8)
+        source = torch.zeros(max(1, work(inputs.case).bytes // 2), dtype=torch.uint8, device=inputs.device)
         return partial(torch.empty_like(source).copy_, source)
 
     return Provider(COPY, build, role="roof", studies=("table", "pixels", "threads"))
@@ -143,15 +150,15 @@ def matrix_product() -> Provider:
     """The product of an affine argmax and nothing else: (N, D) x (D, V) into a buffer that exists."""
 
     def build(inputs: Inputs) -> Callable[[], Any]:
-        out = torch.empty(len(inputs.x), len(inputs.table), dtype=inputs.x.dtype)
-        return partial(torch.mm, inputs.x.detach(), inputs.table.detach().t(), out=out)  # other providers want gradients
+        out = inputs.x.new_empty(len(inputs.x), len(inputs.table))
+        return partial(torch.mm, inputs.x.detach(), inputs.table.detach().t(), out=out)
 
     return Provider(MATRIX_PRODUCT, build, role="roof", studies=EVERYWHERE)
 
 
 def small_torch_op() -> Provider:
     def build(inputs: Inputs) -> Callable[[], Any]:
-        return partial(torch.add, torch.zeros(4), 1)
+        return partial(torch.add, torch.zeros(4, device=inputs.device), 1)
 
     return Provider(SMALL_OP, build, role="roof", studies=("overhead",))
 
@@ -161,7 +168,7 @@ def too_large(scratch: Callable[[Case], float]) -> Callable[[Case], str | None]:
 
     def cannot(case: Case) -> str | None:
         size = scratch(case)
-        return f"it would hold {size / 2**30:.0f} GiB at once" if size > LARGEST else None
+        return f"it would hold {size / 2**30:.0f} GiB at once" if size > scratch_limit else None
 
     return cannot
 
