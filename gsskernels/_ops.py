@@ -136,9 +136,10 @@ def _code_statistics_fake(x, codes, num_codes, dim, backend):  # type: ignore[no
 
 
 def _gradients_fake(x, weight, gradients):  # type: ignore[no-untyped-def]
-    shapes = (x.shape, weight.shape, weight.shape[:1])
+    like = ((x.shape, x.dtype), (weight.shape, _wide(x)), (weight.shape[:1], _wide(x)))
     return tuple(
-        x.new_empty(shape if wanted else (0,), dtype=_wide(x)) for shape, wanted in zip(shapes, gradients, strict=True)
+        x.new_empty(shape if wanted else (0,), dtype=dtype)
+        for (shape, dtype), wanted in zip(like, gradients, strict=True)
     )
 
 
@@ -166,17 +167,23 @@ def _loss(x, *arguments):  # type: ignore[no-untyped-def]
 
 def _loss_with_gradients(x, *arguments):  # type: ignore[no-untyped-def]
     loss, lse, *gradients = select(arguments[-1], x.device).linear_cross_entropy(x, *arguments[:-1])
-    return loss, lse, *_or_empty(loss, gradients)
+    return loss, lse, *_as_outputs(x, gradients)
 
 
-def _loss_gradients(grad, *arguments):  # type: ignore[no-untyped-def]
+def _loss_gradients(grad, x, *arguments):  # type: ignore[no-untyped-def]
     backend = select(arguments[-1], grad.device)
-    return _or_empty(grad, backend.linear_cross_entropy_backward(grad, *arguments[:-1]))
+    return _as_outputs(x, backend.linear_cross_entropy_backward(grad, x, *arguments[:-1]))
 
 
-def _or_empty(like: Tensor, gradients: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-    """Operators return no optional tensors; a gradient nobody asked for is an empty one."""
-    return tuple(like.new_empty(0) if g is None else g for g in gradients)
+def _as_outputs(x: Tensor, gradients: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+    """That of x in its own dtype, since nothing more is added to it, and the sums over rows wide.
+
+    Operators return no optional tensors; a gradient nobody asked for is an empty one.
+    """
+    dtypes = x.dtype, _wide(x), _wide(x)
+    return tuple(
+        x.new_empty(0, dtype=dtype) if g is None else g.to(dtype) for g, dtype in zip(gradients, dtypes, strict=True)
+    )
 
 
 nearest_code = _define("nearest_code(Tensor x, Tensor codebook, int dim, str? precision) -> Tensor", _nearest_code_fake)

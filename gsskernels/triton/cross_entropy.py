@@ -1,0 +1,194 @@
+"""Cross-entropy of a linear layer with bounded memory: gradients from chunks of logits in one pass, or no logits.
+
+    loss[n] = lse_n - logit[n, t_n],  lse_n = log sum_v exp logit[n, v],  logit = x W^T + b
+    with gradients: for a chunk of rows   logits = x W^T        (cuBLAS, into a buffer)
+                                          G = softmax - target  (rows of the buffer, read once, written in place)
+                                          dx = G W,  dW += G^T x,  db += sum of G
+    without: an online log-sum-exp over tiles of scores (cross_entropy_fused.py), or the same chunks, as the plan says
+
+Three matrix products instead of the four of a backward pass that has to find the logits again. For V of thousands and C
+of the same order the products are all that counts, and cuBLAS does them best; fused tiles win where C is a few hundred.
+
+Contract: half precision operands give half precision logits, as in PyTorch, summed in float32 inside the product; the
+softmax, losses, dW and db are float32, and dW is summed over chunks in float32. Rows to ignore cost nothing and send
+zeros, whatever their logits. Sums have one order: the same input gives the same bits.
+
+Not measured yet: no GPU was available. The floor of 73728 x 2048 -> 8192 is 9.39 ms on an H200 (three products at 790
+TFLOP/s); the buffer is at most 64 MiB, so 4096 rows of bfloat16 logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from gsskernels.reference import cross_entropy as reference
+from gsskernels.triton.cross_entropy_fused import fused_losses
+from gsskernels.triton.cross_entropy_rows import softmax_rows
+from gsskernels.triton.launch import architecture
+from gsskernels.triton.plan import chunk_rows, fuses_cross_entropy
+from gsskernels.triton.rows import Rows, rows_of
+
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+
+
+def linear_cross_entropy(
+    x: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    bias: Tensor | None,
+    dim: int,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+    gradients: tuple[bool, bool, bool],
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    if x.dtype is torch.float64:
+        return reference.linear_cross_entropy(
+            x, weight, target, bias, dim, ignore_index, label_smoothing, reduction, gradients
+        )
+    rows = rows_of(x, dim)
+    ids = target.reshape(-1)
+    _assert_in_bounds(ids, weight.shape[0], ignore_index)
+    losses = torch.empty(rows.count, dtype=torch.float32, device=x.device)
+    lse = torch.empty_like(losses)
+    kept = (ids != ignore_index).sum()
+    found: Gradients = None, None, None
+    if not any(gradients) and rows.features > 0 and fuses_cross_entropy(rows.features, architecture(x.device)):
+        fused_losses(rows, weight, bias, ids, ignore_index, label_smoothing, losses, lse)
+    else:
+        scale = kept.reciprocal() if reduction == "mean" else torch.ones((), device=x.device)
+        found = _in_chunks(
+            x, rows, weight, bias, ids, dim, ignore_index, label_smoothing, scale.float(), gradients, losses, lse
+        )
+    if reduction == "none":
+        return losses.view(rows.shape), lse, *found
+    return (losses.sum() if reduction == "sum" else losses.sum() / kept), lse, *found
+
+
+def linear_cross_entropy_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    bias: Tensor | None,
+    lse: Tensor,
+    dim: int,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+    gradients: tuple[bool, bool, bool],
+) -> Gradients:
+    if x.dtype is torch.float64:
+        return reference.linear_cross_entropy_backward(
+            grad, x, weight, target, bias, lse, dim, ignore_index, label_smoothing, reduction, gradients
+        )
+    ids = target.reshape(-1)
+    scale = grad.float().reshape(-1)
+    if reduction == "mean":
+        scale = scale / (ids != ignore_index).sum()
+    return _in_chunks(
+        x, rows_of(x, dim), weight, bias, ids, dim, ignore_index, label_smoothing, scale, gradients, None, None
+    )
+
+
+def _in_chunks(
+    x: Tensor,
+    rows: Rows,
+    weight: Tensor,
+    bias: Tensor | None,
+    ids: Tensor,
+    dim: int,
+    ignore_index: int,
+    label_smoothing: float,
+    scale: Tensor,
+    gradients: tuple[bool, bool, bool],
+    losses: Tensor | None,
+    lse: Tensor | None,
+) -> Gradients:
+    """Fills `losses` and `lse` where they are wanted and returns the gradients of sum_n scale_n loss_n.
+
+    `scale` holds one number, or one a row.
+    """
+    codes, features = weight.shape
+    # G lies within [-1, 1]; divided by a large number of rows it would vanish in float16, so there the sums are scaled.
+    late = scale.view(()) if x.dtype is torch.float16 and scale.numel() == 1 else None
+    row_scale = torch.ones_like(scale) if late is not None else scale
+    x_gradient = _rows_for_gradient(x, rows, dim) if gradients[0] else None
+    weight_gradient = torch.zeros((codes, features), dtype=torch.float32, device=x.device) if gradients[1] else None
+    bias_gradient = torch.zeros(codes, dtype=torch.float32, device=x.device) if gradients[2] else None
+    longest = chunk_rows(rows.per_batch, codes, x.element_size())
+    buffer = torch.empty((longest, codes), dtype=x.dtype, device=x.device)
+    for first, size in _chunks(rows, longest):
+        part = _view(rows, first, size)
+        logits = torch.mm(part, weight.t(), out=buffer[:size])
+        softmax_rows(
+            logits, bias, ids, first, ignore_index, label_smoothing, row_scale, losses, lse, write=any(gradients)
+        )
+        if x_gradient is not None:
+            _product(logits, weight, _view(x_gradient, first, size))
+        if weight_gradient is not None:
+            _add_product(weight_gradient, logits.t(), part)
+        if bias_gradient is not None:
+            bias_gradient += logits.sum(0, dtype=torch.float32)
+    found = None if x_gradient is None else x_gradient.x, weight_gradient, bias_gradient
+    if late is not None:
+        for gradient in found:
+            if gradient is not None:
+                gradient.mul_(late)
+    if found[0] is None or found[0].shape == x.shape:
+        return found
+    return found[0].view(*rows.shape, features).movedim(-1, dim).contiguous(), weight_gradient, bias_gradient
+
+
+def _rows_for_gradient(x: Tensor, rows: Rows, dim: int) -> Rows:
+    """Rows of a new contiguous tensor like x, or of a matrix where that does not have the batches of `rows`."""
+    place = rows_of(torch.empty(x.shape, dtype=x.dtype, device=x.device), dim)
+    if (place.batches, place.per_batch) == (rows.batches, rows.per_batch):
+        return place
+    return rows_of(torch.empty((rows.count, rows.features), dtype=x.dtype, device=x.device), 1)
+
+
+def _chunks(rows: Rows, longest: int) -> Iterator[tuple[int, int]]:
+    """First row and number of rows of every chunk; none crosses a batch."""
+    for batch in range(rows.batches):
+        for start in range(0, rows.per_batch, longest):
+            yield batch * rows.per_batch + start, min(longest, rows.per_batch - start)
+
+
+def _view(rows: Rows, first: int, size: int) -> Tensor:
+    """(size, features): rows first.. of one batch."""
+    batch, start = divmod(first, rows.per_batch)
+    offset = rows.x.storage_offset() + batch * rows.batch_stride + start * rows.row_stride
+    return rows.x.as_strided((size, rows.features), (rows.row_stride, rows.feature_stride), offset)
+
+
+def _product(grad: Tensor, weight: Tensor, out: Tensor) -> None:
+    if out.stride(1) == 1:
+        torch.mm(grad, weight, out=out)
+    else:  # features first: the same product transposed, whose result lies as a matrix product writes it
+        torch.mm(weight.t(), grad.t(), out=out.t())
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total += a b in float32, whatever the dtype of the factors."""
+    if a.dtype is torch.float32:
+        total.addmm_(a, b)
+    elif total.device.type == "cuda":
+        torch.ops.aten.addmm.dtype_out(total, a, b, torch.float32, out=total)
+    else:
+        total.addmm_(a.float(), b.float())
+
+
+def _assert_in_bounds(ids: Tensor, codes: int, ignore_index: int) -> None:
+    """As in PyTorch: an exception where kernels are interpreted, an assertion on the device elsewhere."""
+    if ids.device.type == "meta":
+        return
+    wrong = ((ids < 0) | (ids >= codes)) & (ids != ignore_index)
+    if ids.device.type == "cpu":
+        if bool(wrong.any()):
+            raise IndexError(f"Target {ids[wrong][0].item()} is out of bounds.")
+        return
+    torch._assert_async(~wrong.any(), f"a target is out of bounds: not in 0..{codes - 1} and not {ignore_index}")

@@ -1,0 +1,85 @@
+"""Rows of features wherever they lie: channels last, channels first, strided, without copies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+FEWEST = 32  # rows of a batch below which tiles would be mostly empty: then rows are copied together
+
+
+@dataclass(frozen=True)
+class Rows:
+    """x as `batches` of `per_batch` rows: row r of batch b starts at b * batch_stride + r * row_stride.
+
+    A channels-first map (B, D, H, W) has B batches of H * W rows that lie side by side; a row-major matrix is one
+    batch. Rows are numbered batch after batch, which is the order of a result without the feature dimension.
+    """
+
+    x: Tensor
+    shape: list[int]  # of the result
+    features: int
+    batches: int
+    per_batch: int
+    batch_stride: int
+    row_stride: int
+    feature_stride: int
+
+    @property
+    def count(self) -> int:
+        return self.batches * self.per_batch
+
+    @property
+    def places(self) -> tuple[int, int, int, int]:
+        """What a kernel needs to find a row, in the order of `row_offsets`, then the feature stride."""
+        return self.per_batch, self.batch_stride, self.row_stride, self.feature_stride
+
+
+def rows_of(x: Tensor, dim: int) -> Rows:
+    """The rows of x along every dimension but `dim`."""
+    shape = [size for axis, size in enumerate(x.shape) if axis != dim]
+    features, count = x.shape[dim], math.prod(shape)
+    loops: list[tuple[int, int]] = []  # (size, stride) of the rows' dimensions, merged where one stride serves two
+    for axis, (size, stride) in enumerate(zip(x.shape, x.stride(), strict=True)):
+        if axis == dim or size == 1:
+            continue
+        if loops and loops[-1][1] == size * stride:
+            loops[-1] = (loops[-1][0] * size, stride)
+        else:
+            loops.append((size, stride))
+    if len(loops) < 2:
+        size, stride = loops[0] if loops else (1, features)
+        return Rows(x, shape, features, 1, size if count else 0, 0, stride, x.stride(dim))
+    if len(loops) == 2 and loops[1][0] >= FEWEST:
+        (batches, batch_stride), (per_batch, row_stride) = loops
+        return Rows(x, shape, features, batches, per_batch, batch_stride, row_stride, x.stride(dim))
+    copied = x.movedim(dim, -1).contiguous()
+    return Rows(copied, shape, features, 1, count, 0, features, 1)
+
+
+@triton.jit
+def row_offsets(rows, per_batch, batch_stride, row_stride):
+    """Where rows start, in elements. `rows` are their numbers, int64."""
+    batch = rows // per_batch
+    return batch * batch_stride + (rows - batch * per_batch) * row_stride
+
+
+@triton.jit
+def tile_of_rows(tile, per_batch, BLOCK: tl.constexpr):
+    """Tiles do not cross batches: the number of a tile's batch, and its first row within."""
+    tiles = tl.cdiv(per_batch, BLOCK)
+    batch = tile // tiles
+    return batch.to(tl.int64), (tile - batch * tiles) * BLOCK
+
+
+def tiles(rows: Rows, block: int) -> int:
+    return rows.batches * triton.cdiv(rows.per_batch, block)
+
+
+def power_of_two(n: int, least: int = 16) -> int:
+    """The smallest power of two that is at least n and `least`."""
+    return max(least, triton.next_power_of_2(max(1, n)))

@@ -1,0 +1,90 @@
+"""What kernels do with a tile: read codes, find its best column, the best of tiles, the best of splits."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gsskernels.triton.launch import launch
+
+NOTHING = tl.constexpr(0x7FFFFFFF)  # the index of a row that has met no score but NaN
+
+
+@triton.jit
+def code_tile(
+    table,
+    first,
+    c,
+    codes,
+    features,
+    step,
+    BLOCK_CODES: tl.constexpr,
+    BLOCK_FEATURES: tl.constexpr,
+    DESCRIPTOR: tl.constexpr,
+):
+    """Codes first.. and their features c.., zeros beyond the last feature.
+
+    Through a descriptor this is one instruction of one thread. Codes beyond V are zeros there, and otherwise copies of
+    the last one: their bias is -inf.
+    """
+    if DESCRIPTOR:
+        tile = table.load([first, c])
+    else:
+        v = tl.minimum(first + tl.arange(0, BLOCK_CODES), codes - 1)
+        d = c + tl.arange(0, BLOCK_FEATURES)
+        pointers = table + v.to(tl.int64)[:, None] * step + d[None, :]
+        tile = tl.load(pointers, mask=(d < features)[None, :], other=0.0)
+    return tile
+
+
+@triton.jit
+def tile_best(scores, columns):
+    """Maximum of every row and the lowest column that has it. NaN loses to any number and equals nothing."""
+    best = tl.max(scores, 1)
+    column = tl.min(tl.where(scores == best[:, None], columns[None, :], NOTHING), 1)
+    return best, column
+
+
+@triton.jit
+def better(challenger, best, index):
+    """Whether a later score displaces the best so far: if strictly better, or if there was nothing but NaN."""
+    return (challenger > best) | ((index == NOTHING) & (challenger == challenger))
+
+
+@triton.jit
+def merge(best_ptr, index_ptr, n, inside, capacity, splits, BLOCK: tl.constexpr):
+    """Best score and index of rows n over the splits, which hold ascending ranges of codes."""
+    best = tl.load(best_ptr + n, mask=inside, other=float("-inf"))
+    index = tl.load(index_ptr + n, mask=inside, other=0)
+    for split in range(1, splits):
+        at = split * tl.cast(capacity, tl.int64) + n
+        challenger = tl.load(best_ptr + at, mask=inside, other=float("-inf"))
+        its_index = tl.load(index_ptr + at, mask=inside, other=0)
+        wins = better(challenger, best, index) & (its_index != NOTHING)
+        best = tl.where(wins, challenger, best)
+        index = tl.where(wins, its_index, index)
+    return best, index
+
+
+@triton.jit
+def rounded_to_tf32(values):
+    """float32 with 10 explicit mantissa bits: nearest, ties to even; infinities and NaN as they are."""
+    bits = values.to(tl.int32, bitcast=True)
+    rounded = (bits + 0xFFF + ((bits >> 13) & 1)) & -0x2000
+    finite = (bits & 0x7F800000) != 0x7F800000
+    return tl.where(finite, rounded, bits).to(tl.float32, bitcast=True)
+
+
+def write_merged(best: Tensor, index: Tensor, out: Tensor, codes: int) -> None:
+    """Takes the best of the splits, (splits, N) each, and writes its index; 0 where a row has nothing but NaN."""
+    splits, rows = best.shape
+    block = 256
+    launch(_merge_kernel, (triton.cdiv(rows, block),), best, index, out, rows, codes, splits, BLOCK=block)
+
+
+@triton.jit
+def _merge_kernel(best_ptr, index_ptr, out_ptr, rows, codes, splits, BLOCK: tl.constexpr):
+    n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    best, index = merge(best_ptr, index_ptr, n, n < rows, rows, splits, BLOCK)
+    tl.store(out_ptr + n, tl.where(index < codes, index, 0).to(tl.int64), mask=n < rows)

@@ -1,0 +1,165 @@
+"""Both roads of the loss, fused tiles and chunks of logits, forward and backward."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gsskernels import linear_cross_entropy
+from gsskernels.triton import cross_entropy, cross_entropy_rows, launch, plan
+from gsskernels.triton.plan import SM_80, SM_90
+
+INF = math.inf
+
+
+@pytest.fixture(params=["fused", "chunks"])
+def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(cross_entropy, "fuses_cross_entropy", lambda *_: request.param == "fused")
+    return request.param
+
+
+@pytest.fixture(params=[torch.float32, torch.float16, torch.bfloat16])
+def dtype(request: pytest.FixtureRequest, device: torch.device) -> torch.dtype:
+    if request.param is torch.bfloat16 and device.type == "cpu":
+        pytest.skip("Triton's interpreter multiplies bfloat16 wrongly; a GPU runs this test")
+    return request.param
+
+
+def made(device: torch.device, dtype: torch.dtype, rows: int, codes: int, features: int) -> tuple[Tensor, ...]:
+    g = torch.Generator().manual_seed(rows)
+    x, weight, bias = (torch.randn(*s, generator=g) for s in ((rows, features), (codes, features), (codes,)))
+    target = torch.randint(0, codes, (rows,), generator=g)
+    target[1::4] = -100
+    return tuple(t.to(device, dtype) for t in (x, weight, bias)) + (target.to(device),)
+
+
+def losses(
+    x: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, ours: bool, smoothing: float, reduction: str
+) -> tuple[Tensor, ...]:
+    """Loss and gradients, ours or PyTorch's in the dtype of the operands."""
+    leaves = [t.detach().clone().requires_grad_() for t in (x, weight, bias) if t is not None]
+    named = {"label_smoothing": smoothing, "reduction": reduction}
+    if ours:
+        loss = linear_cross_entropy(leaves[0], leaves[1], target, *leaves[2:], **named)
+    else:
+        loss = F.cross_entropy(F.linear(*leaves), target, **named)
+    upstream = torch.linspace(-1, 2, loss.numel(), dtype=loss.dtype, device=loss.device).view(loss.shape)
+    return loss.detach(), *torch.autograd.grad((loss * upstream).sum() if loss.dim() else 3 * loss, leaves)
+
+
+def assert_as_good_as_torch(*operands: Tensor | None, smoothing: float, reduction: str) -> None:
+    """Errors against float64 are at most twice those of PyTorch in the same dtype, plus rounding of the dtype."""
+    truth = losses(
+        *(t if t is None or not t.is_floating_point() else t.double() for t in operands), False, smoothing, reduction
+    )
+    theirs = losses(*operands, False, smoothing, reduction)
+    for got, baseline, exact in zip(losses(*operands, True, smoothing, reduction), theirs, truth, strict=True):
+        allowed = 2 * (baseline.double() - exact).abs().max() + 4 * torch.finfo(got.dtype).eps * exact.abs().max()
+        assert got.shape == exact.shape and (got.double() - exact).abs().max() <= allowed
+
+
+@pytest.mark.parametrize(("rows", "codes", "features"), [(7, 5, 3), (40, 130, 17)])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(("smoothing", "biased"), [(0.0, True), (0.2, False)])
+def test_values_and_gradients(
+    device: torch.device,
+    dtype: torch.dtype,
+    rows: int,
+    codes: int,
+    features: int,
+    reduction: str,
+    smoothing: float,
+    biased: bool,
+) -> None:
+    x, weight, bias, target = made(device, dtype, rows, codes, features)
+    assert_as_good_as_torch(x, weight, bias if biased else None, target, smoothing=smoothing, reduction=reduction)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("architecture", [SM_80, SM_90], ids=["pointers", "descriptors"])
+def test_losses_without_gradients(
+    device: torch.device, dtype: torch.dtype, road: str, smoothing: float, architecture: plan.Architecture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(launch, "stand_in", architecture)
+    x, weight, bias, target = made(device, dtype, 45, 150, 20)
+    got = linear_cross_entropy(x, weight, target, bias, label_smoothing=smoothing, reduction="none")
+    exact = F.cross_entropy(
+        F.linear(x.double(), weight.double(), bias.double()), target, label_smoothing=smoothing, reduction="none"
+    )
+    theirs = F.cross_entropy(F.linear(x, weight, bias), target, label_smoothing=smoothing, reduction="none")
+    assert (got.double() - exact).abs().max() <= 2 * (theirs.double() - exact).abs().max() + 1e-5
+
+
+def test_chunks_and_long_rows_do_not_show(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight, bias, target = made(device, torch.float32, 50, 130, 12)
+    whole = losses(x, weight, bias, target, True, 0.1, "mean")
+    monkeypatch.setattr(plan, "CHUNK_BYTES", 4 * 130 * 16)
+    monkeypatch.setattr(cross_entropy_rows, "MOST_RESIDENT", 32)
+    monkeypatch.setattr(cross_entropy_rows, "BLOCK", 16)
+    for got, wanted in zip(losses(x, weight, bias, target, True, 0.1, "mean"), whole, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_chunks_of_logits_are_even_and_bounded() -> None:
+    assert plan.chunk_rows(73728, 8192, 2) == 4096 and plan.chunk_rows(9216, 8192, 2) == 3072
+    assert plan.chunk_rows(100, 8192, 2) == 100 and plan.chunk_rows(5, 2**28, 4) == 1
+    for rows in (4097, 8191, 10000):
+        assert plan.chunk_rows(rows, 8192, 4) * 8192 * 4 <= plan.CHUNK_BYTES
+
+
+def test_features_anywhere(device: torch.device) -> None:
+    x, weight, _, target = made(device, torch.float32, 3 * 45, 130, 40)
+    maps, target = x.view(3, 5, 9, 40).permute(0, 3, 1, 2), target.view(3, 5, 9)
+    for layout in (maps, maps.contiguous(), maps.transpose(2, 3).contiguous().transpose(2, 3)):
+        leaves = layout.detach().requires_grad_(), weight.clone().requires_grad_()
+        loss = linear_cross_entropy(leaves[0], leaves[1], target, dim=1)
+        wanted = losses(x, weight, None, target.flatten(), False, 0.0, "mean")
+        torch.testing.assert_close(loss.detach(), wanted[0])
+        dx, dw = torch.autograd.grad(3 * loss, leaves)
+        torch.testing.assert_close(dx.permute(0, 2, 3, 1).reshape(-1, 40), wanted[1], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(dw, wanted[2], rtol=1e-4, atol=1e-6)
+
+
+def test_rows_to_ignore_send_zeros_whatever_their_logits(device: torch.device) -> None:
+    x, weight, bias, target = made(device, torch.float32, 20, 9, 4)
+    x[1] = math.nan  # its target is ignored
+    loss, dx, dw, db = losses(x, weight, bias, target, True, 0.0, "mean")
+    assert loss.isfinite() and bool((dx[1] == 0).all()) and bool(dx.isfinite().all())
+    assert bool(db.isfinite().all())
+    every = torch.full_like(target, -100)
+    assert losses(x, weight, bias, every, True, 0.0, "sum")[0] == 0
+    assert losses(x, weight, bias, every, True, 0.0, "mean")[0].isnan()
+
+
+def test_forbidden_codes_and_nothing_at_all(device: torch.device, road: str) -> None:
+    x, weight, bias, target = made(device, torch.float32, 20, 9, 4)
+    bias[7] = -INF
+    target[target == 7] = 8
+    got = linear_cross_entropy(x, weight, target, bias)
+    torch.testing.assert_close(got, F.cross_entropy(F.linear(x, weight, bias), target))
+    assert linear_cross_entropy(x, weight, torch.full_like(target, 7), bias) == INF
+    assert linear_cross_entropy(x[:0], weight, target[:0], bias, reduction="sum") == 0
+    assert linear_cross_entropy(x[:, :0], weight[:, :0], target, bias).isfinite()
+
+
+def test_small_gradients_survive_float16(device: torch.device) -> None:
+    """Divided by 2^18 rows inside a float16 buffer, a gradient of 2^-8 would be less than its smallest number."""
+    rows = 512
+    x, weight, _, target = made(device, torch.float16, rows, 8, 4)
+    target = torch.where(target < 0, 0, target)
+    loss = linear_cross_entropy(x, weight.requires_grad_(), target, reduction="mean")
+    (dw,) = torch.autograd.grad(loss * 2.0**-9, weight)
+    wide = weight.detach().double().requires_grad_()
+    (exact,) = torch.autograd.grad(F.cross_entropy(F.linear(x.double(), wide), target) * 2.0**-9, wide)
+    assert (dw.double() - exact).abs().max() < 0.01 * exact.abs().max()
+
+
+def test_targets_out_of_bounds_are_an_error(device: torch.device) -> None:
+    if device.type == "cuda":
+        pytest.skip("a device assertion ends the process's CUDA context")
+    x, weight, _, _ = made(device, torch.float32, 3, 5, 4)
+    with pytest.raises(IndexError, match="Target 5 is out of bounds"):
+        linear_cross_entropy(x, weight, torch.tensor([0, 5, 1]))
