@@ -31,8 +31,9 @@ from gsskernels.triton.codes import has_descriptors, operand, padded_bias
 from gsskernels.triton.exact import exact_argmax
 from gsskernels.triton.launch import architecture, launch
 from gsskernels.triton.plan import Config, plan_argmax
-from gsskernels.triton.rows import Rows, rows_of, tile_of_rows, tiles
-from gsskernels.triton.tiles import NOTHING, better, code_tile, rounded_to_tf32, tile_best, write_merged
+from gsskernels.triton.rows import Rows, aligned_features, rows_of, tile_of_rows, tiles
+from gsskernels.triton.tf32 import to_tf32
+from gsskernels.triton.tiles import NOTHING, better, code_tile, tile_best, write_merged
 
 
 def nearest_code(x: Tensor, codebook: Tensor, dim: int, precision: str | None) -> Tensor:
@@ -41,7 +42,7 @@ def nearest_code(x: Tensor, codebook: Tensor, dim: int, precision: str | None) -
     if x.dtype is torch.float32 and precision in (None, "fp32"):
         return certified.affine_argmax(x, codebook, None, True, dim)
     x, codebook = _operands(x, codebook, precision)
-    return affine_argmax(x, codebook, padded_bias(codebook, None, True, x.dtype is torch.float32), dim)
+    return affine_argmax(x, codebook, padded_bias(codebook, None, True), dim)
 
 
 def linear_argmax(x: Tensor, weight: Tensor, bias: Tensor | None, dim: int, precision: str | None) -> Tensor:
@@ -50,16 +51,21 @@ def linear_argmax(x: Tensor, weight: Tensor, bias: Tensor | None, dim: int, prec
     if x.dtype is torch.float32 and precision in (None, "fp32"):
         return certified.affine_argmax(x, weight, bias, False, dim)
     x, weight = _operands(x, weight, precision)
-    return affine_argmax(x, weight, padded_bias(weight, bias, False, False), dim)
+    return affine_argmax(x, weight, padded_bias(weight, bias, False), dim)
 
 
 def _operands(x: Tensor, table: Tensor, precision: str | None) -> tuple[Tensor, Tensor]:
-    """In bfloat16 where that is asked for. float32 operands left after this are rounded to tf32 in the kernel."""
-    return (x.bfloat16(), table.bfloat16()) if precision == "bf16" else (x, table)
+    """In bfloat16 where that is asked for; float32 left after that holds tf32 values."""
+    if precision == "bf16":
+        x, table = x.bfloat16(), table.bfloat16()
+    elif x.dtype is torch.float32:
+        x, table = to_tf32(x), to_tf32(table)
+    return x, table
 
 
 def affine_argmax(x: Tensor, weight: Tensor, bias: Tensor, dim: int) -> Tensor:
-    """One pass over operands of one dtype: float16, bfloat16, or float32, which is multiplied as tf32."""
+    """One pass over operands of one dtype: float16, bfloat16, or float32 that holds tf32 values."""
+    x, weight, dim = aligned_features(x, weight, dim)
     rows = rows_of(x, dim)
     out = torch.empty(rows.shape, dtype=torch.int64, device=x.device)
     if rows.count == 0:
@@ -101,7 +107,6 @@ def start_argmax(
         RESIDENT=features <= config.block_features,
         DESCRIPTOR=has_descriptors(arch),
         MASK=features % config.block_features != 0 or rows.per_batch % config.block_rows != 0,
-        TF32=rows.x.dtype is torch.float32,
         num_warps=config.num_warps,
         num_stages=config.num_stages,
     )
@@ -129,7 +134,6 @@ def _argmax_kernel(
     RESIDENT: tl.constexpr,  # all features fit one block: x is read once and stays
     DESCRIPTOR: tl.constexpr,
     MASK: tl.constexpr,  # of rows and features, where tiles overhang
-    TF32: tl.constexpr,
 ):
     # Splits of one tile of rows are neighbours: blocks that run together share rows and walk the codes side by side.
     tile = tl.program_id(0) // splits
@@ -144,21 +148,21 @@ def _argmax_kernel(
     best = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)
     index = tl.full((BLOCK_ROWS,), NOTHING, tl.int32)
     if RESIDENT:
-        x = _features(x_rows + d[None, :] * feature_stride, inside & (d[None, :] < features), MASK, TF32)
+        x = _features(x_rows + d[None, :] * feature_stride, inside & (d[None, :] < features), MASK)
 
     per_split = tl.cdiv(tl.cdiv(codes, BLOCK_CODES), splits) * BLOCK_CODES
     start = split * per_split
     for first in tl.range(start, tl.minimum(start + per_split, codes), BLOCK_CODES):
         if RESIDENT:
             w = code_tile(table, first, 0, codes, features, step, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR)
-            scores = tl.dot(x, _rounded(w, TF32).T, input_precision="tf32")
+            scores = tl.dot(x, w.T, input_precision="tf32")
         else:
             scores = tl.zeros((BLOCK_ROWS, BLOCK_CODES), tl.float32)
             for c in tl.range(0, features, BLOCK_FEATURES):
                 e = c + d
-                x = _features(x_rows + e[None, :] * feature_stride, inside & (e[None, :] < features), MASK, TF32)
+                x = _features(x_rows + e[None, :] * feature_stride, inside & (e[None, :] < features), MASK)
                 w = code_tile(table, first, c, codes, features, step, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR)
-                scores = tl.dot(x, _rounded(w, TF32).T, scores, input_precision="tf32")
+                scores = tl.dot(x, w.T, scores, input_precision="tf32")
         scores += tl.load(bias_ptr + first + columns)[None, :]
         tile_max, column = tile_best(scores, columns)
         wins = better(tile_max, best, index)
@@ -171,11 +175,6 @@ def _argmax_kernel(
 
 
 @triton.jit
-def _features(pointers, inside, MASK: tl.constexpr, TF32: tl.constexpr):
-    """A block of rows, zeros beyond the last row and feature. float32 is rounded as tf32 documents it."""
-    return _rounded(tl.load(pointers, mask=inside, other=0.0) if MASK else tl.load(pointers), TF32)
-
-
-@triton.jit
-def _rounded(values, TF32: tl.constexpr):
-    return rounded_to_tf32(values) if TF32 else values
+def _features(pointers, inside, MASK: tl.constexpr):
+    """A block of rows, zeros beyond the last row and feature."""
+    return tl.load(pointers, mask=inside, other=0.0) if MASK else tl.load(pointers)

@@ -208,10 +208,11 @@ def _axis(low, high, all_low, all_high, widest):
     """One axis of the grid. Colours of 0..255 or 0..1 get that range, others a thirty-second more than they span.
 
     An axis along which colours hardly differ is a quarter of the widest, so that pixels near the palette are inside.
+    A palette of one colour gets a cube of edge 1.
     """
     edge = high - low
     around = tl.maximum(edge / 32, (widest / 4 - edge) / 2)
-    corner, edge = low - around, edge + 2 * around
+    corner, edge = low - around, tl.where(widest > 0, edge + 2 * around, 1.0)
     if (all_low >= 0) & (all_high <= 255):
         unit = tl.where(all_high <= 1, 1.0 / 255, 1.0)
         corner, edge = -0.5 * unit, 256 * unit  # integers lie well inside their cells

@@ -31,7 +31,7 @@ from gsskernels.triton.codes import SplitCodes, has_descriptors, norm_above, ope
 from gsskernels.triton.exact import exact_argmax
 from gsskernels.triton.launch import architecture, launch
 from gsskernels.triton.plan import SMALL_WORK, Config, plan_certified, resident_programs
-from gsskernels.triton.rows import Rows, power_of_two, row_offsets, rows_of, tile_of_rows, tiles
+from gsskernels.triton.rows import Rows, aligned_features, power_of_two, row_offsets, rows_of, tile_of_rows, tiles
 from gsskernels.triton.tiles import code_tile, tile_best
 
 MOST_FEATURES = 2**16  # beyond it the bound of a float32 sum says too little
@@ -41,6 +41,7 @@ ONE, TWO = 1, 2  # float16 parts of x and of a code
 
 
 def affine_argmax(x: Tensor, codes: Tensor, bias: Tensor | None, nearest: bool, dim: int) -> Tensor:
+    x, codes, dim = aligned_features(x, codes, dim)
     rows = rows_of(x, dim)
     num_codes, features = codes.shape
     out = torch.empty(rows.shape, dtype=torch.int64, device=x.device)
@@ -96,7 +97,8 @@ def _fast_pass(rows: Rows, split: SplitCodes, out: Tensor, parts: int, listed: R
         **_blocks(config, rows.features),
     )
     undecided = RowList(rows.count, device)
-    block = 16
+    block_features = min(128, power_of_two(rows.features))
+    block = 2048 // block_features
     launch(
         _decide_kernel,
         (triton.cdiv(rows.count, block),),
@@ -115,7 +117,7 @@ def _fast_pass(rows: Rows, split: SplitCodes, out: Tensor, parts: int, listed: R
         PARTS=parts,
         COLUMN_BITS=config.block_codes.bit_length() - 1 if parts == ONE else 0,
         BLOCK_ROWS=block,
-        BLOCK_FEATURES=min(256, power_of_two(rows.features)),
+        BLOCK_FEATURES=block_features,
     )
     return undecided
 

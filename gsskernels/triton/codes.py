@@ -24,7 +24,6 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from gsskernels.triton.launch import launch
 from gsskernels.triton.plan import Architecture
 from gsskernels.triton.rows import power_of_two
-from gsskernels.triton.tiles import rounded_to_tf32
 
 BLOCK_CODES = 16
 MOST_BLOCK_CODES = 256  # the widest tile of any plan
@@ -59,8 +58,8 @@ def _aligned(table: Tensor) -> Tensor:
     return copy.copy_(table)
 
 
-def padded_bias(table: Tensor, bias: Tensor | None, nearest: bool, tf32: bool) -> Tensor:
-    """Bias of every code, float32, -inf beyond the last. For `nearest` -|c|^2 / 2, c as it is multiplied."""
+def padded_bias(table: Tensor, bias: Tensor | None, nearest: bool) -> Tensor:
+    """Bias of every code, float32, -inf beyond the last. For `nearest` -|c|^2 / 2."""
     codes, features = table.shape
     out = torch.empty(-(-codes // MOST_BLOCK_CODES) * MOST_BLOCK_CODES, dtype=torch.float32, device=table.device)
     launch(
@@ -74,7 +73,6 @@ def padded_bias(table: Tensor, bias: Tensor | None, nearest: bool, tf32: bool) -
         *table.stride(),
         0 if bias is None else bias.stride(0),
         NEAREST=nearest,
-        TF32=tf32,
         BLOCK_CODES=BLOCK_CODES,
         BLOCK_FEATURES=min(256, power_of_two(features)),
     )
@@ -130,7 +128,6 @@ def _bias_kernel(
     feature_stride,
     bias_stride,
     NEAREST: tl.constexpr,
-    TF32: tl.constexpr,
     BLOCK_CODES: tl.constexpr,
     BLOCK_FEATURES: tl.constexpr,
 ):
@@ -143,8 +140,6 @@ def _bias_kernel(
             d = first + tl.arange(0, BLOCK_FEATURES)
             inside = ok[:, None] & (d < features)[None, :]
             c = tl.load(at + d[None, :] * feature_stride, mask=inside, other=0.0).to(tl.float32)
-            if TF32:
-                c = rounded_to_tf32(c)
             bias -= 0.5 * tl.sum(c * c, 1)
     elif bias_ptr is not None:
         bias = tl.load(bias_ptr + v * bias_stride, mask=ok, other=0.0).to(tl.float32)

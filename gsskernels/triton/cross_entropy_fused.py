@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gsskernels.triton.codes import has_descriptors, operand, padded_bias
+from gsskernels.triton.cross_entropy_rows import LOG2_E
 from gsskernels.triton.launch import architecture, launch
 from gsskernels.triton.plan import plan_cross_entropy
 from gsskernels.triton.rows import Rows, tile_of_rows, tiles
@@ -45,7 +46,7 @@ def fused_losses(
         (tiles(rows, config.block_rows) * splits,),
         rows.x,
         table,
-        padded_bias(weight, bias, False, False),
+        padded_bias(weight, bias, False),
         ids,
         partial,
         *rows.places,
@@ -129,7 +130,7 @@ def _losses_kernel(
         highest = tl.maximum(maximum, tl.max(scores, 1))
         # While every score is -inf they are measured from 0, or the difference would be NaN.
         shift = tl.where(highest == float("-inf"), 0.0, highest)
-        total = total * tl.exp(maximum - shift) + tl.sum(tl.exp(scores - shift[:, None]), 1)
+        total = total * tl.exp2((maximum - shift) * LOG2_E) + tl.sum(tl.exp2((scores - shift[:, None]) * LOG2_E), 1)
         below += tl.sum(tl.where((first + columns < codes)[None, :], scores, 0.0), 1)
         here = (target - first)[:, None] == columns[None, :]
         found = tl.sum(tl.where(here, scores, 0.0), 1)

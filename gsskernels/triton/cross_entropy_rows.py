@@ -19,6 +19,7 @@ from gsskernels.triton.launch import launch
 from gsskernels.triton.rows import power_of_two
 
 MOST_RESIDENT = 16384
+LOG2_E = tl.constexpr(1.4426950408889634)  # exp2 is one instruction, exp six
 BLOCK = 4096  # codes at a time of longer rows
 
 
@@ -95,7 +96,7 @@ def _softmax_kernel(
     if RESIDENT:
         logits = _logits(row_ptr, bias_ptr, v, codes, bias_stride)
         maximum = _finite(tl.max(logits, 0))
-        total = tl.sum(tl.exp(logits - maximum), 0)
+        total = tl.sum(tl.exp2((logits - maximum) * LOG2_E), 0)
         below = tl.sum(tl.where(v < codes, logits, 0.0), 0)
     else:
         running = tl.full((BLOCK,), float("-inf"), tl.float32)
@@ -106,7 +107,7 @@ def _softmax_kernel(
         below = tl.zeros((), tl.float32)
         for start in tl.range(0, codes, BLOCK):
             logits = _logits(row_ptr, bias_ptr, start + v, codes, bias_stride)
-            total += tl.sum(tl.exp(logits - maximum), 0)
+            total += tl.sum(tl.exp2((logits - maximum) * LOG2_E), 0)
             below += tl.sum(tl.where(start + v < codes, logits, 0.0), 0)
     lse = maximum + tl.log(total)
 
@@ -151,5 +152,5 @@ def _finite(maximum):
 
 @triton.jit
 def _gradient(logits, v, lse, target, kept, scale, smoothing, uniform):
-    grad = tl.exp(logits - lse) - uniform - tl.where(v == target, 1.0 - smoothing, 0.0)
+    grad = tl.exp2((logits - lse) * LOG2_E) - uniform - tl.where(v == target, 1.0 - smoothing, 0.0)
     return tl.where(kept, grad * scale, 0.0)

@@ -27,7 +27,7 @@ from gsskernels.triton.tiles import NOTHING, better, merge
 if TYPE_CHECKING:
     from gsskernels.triton.certified import RowList
 
-CONFIG = Config(block_rows=32, block_codes=64, num_warps=4, num_stages=2)
+CONFIG = Config(block_rows=32, block_codes=64, num_warps=8, num_stages=2)
 
 
 def exact_argmax(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
 
+FEW_FEATURES = 64
 FEWEST = 32  # rows of a batch below which tiles would be mostly empty: then rows are copied together
 
 
@@ -59,6 +61,19 @@ def rows_of(x: Tensor, dim: int) -> Rows:
         return Rows(x, shape, features, batches, per_batch, batch_stride, row_stride, x.stride(dim))
     copied = x.movedim(dim, -1).contiguous()
     return Rows(copied, shape, features, 1, count, 0, features, 1)
+
+
+def aligned_features(x: Tensor, table: Tensor, dim: int) -> tuple[Tensor, Tensor, int]:
+    """x, a (V, D) table and the dimension of x that kernels can read in whole 16 bytes, feature after feature or row
+    after row. Where they cannot, and more features than stay in registers would each need a pointer of their own, both
+    are copied, with zeros up to a multiple of 16 features."""
+    features = x.shape[dim]
+    steps = [stride * x.element_size() for size, stride in zip(x.shape, x.stride(), strict=True) if size > 1]
+    whole = sum(step % 16 != 0 for step in steps) <= 1 and x.data_ptr() % 16 == 0
+    if features <= FEW_FEATURES or (features % 16 == 0 and whole):
+        return x, table, dim
+    extra = -features % 16
+    return F.pad(x.movedim(dim, -1), (0, extra)).contiguous(), F.pad(table, (0, extra)), x.dim() - 1
 
 
 @triton.jit

@@ -26,13 +26,14 @@ from gsskernels.reference import codebook as reference
 from gsskernels.triton.codes import has_descriptors, operand, padded_bias
 from gsskernels.triton.launch import architecture, launch
 from gsskernels.triton.plan import plan_sample
-from gsskernels.triton.rows import rows_of, tile_of_rows, tiles
+from gsskernels.triton.rows import aligned_features, rows_of, tile_of_rows, tiles
 from gsskernels.triton.tiles import NOTHING, better, code_tile, tile_best, write_merged
 
 
 def linear_sample(x: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, seed: int, dim: int) -> Tensor:
     if x.dtype is torch.float64 or x.shape[dim] == 0:
         return reference.linear_sample(x, weight, bias, temperature, seed, dim)
+    x, weight, dim = aligned_features(x, weight, dim)
     rows = rows_of(x, dim)
     codes, features = weight.shape
     out = torch.empty(rows.shape, dtype=torch.int64, device=x.device)
@@ -48,7 +49,7 @@ def linear_sample(x: Tensor, weight: Tensor, bias: Tensor | None, temperature: f
         (tiles(rows, config.block_rows) * splits,),
         rows.x,
         table,
-        padded_bias(weight, bias, False, False),
+        padded_bias(weight, bias, False),
         best,
         index,
         *rows.places,

@@ -67,15 +67,6 @@ def merge(best_ptr, index_ptr, n, inside, capacity, splits, BLOCK: tl.constexpr)
     return best, index
 
 
-@triton.jit
-def rounded_to_tf32(values):
-    """float32 with 10 explicit mantissa bits: nearest, ties to even; infinities and NaN as they are."""
-    bits = values.to(tl.int32, bitcast=True)
-    rounded = (bits + 0xFFF + ((bits >> 13) & 1)) & -0x2000
-    finite = (bits & 0x7F800000) != 0x7F800000
-    return tl.where(finite, rounded, bits).to(tl.float32, bitcast=True)
-
-
 def write_merged(best: Tensor, index: Tensor, out: Tensor, codes: int) -> None:
     """Takes the best of the splits, (splits, N) each, and writes its index; 0 where a row has nothing but NaN."""
     splits, rows = best.shape
