@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: install test lint demo sanitize bench bench-report
+.PHONY: install test lint demo sanitize bench bench-report check-triton check-gpu tune
 
 install: $(STAMP)
 
@@ -39,6 +39,19 @@ sanitize: install
 	$(BIN)/cmake --build build/race --parallel
 	LD_PRELOAD="$(call runtime,tsan)" GSSKERNELS_LIBRARY=build/race/libgsskernels.so OMP_NUM_THREADS=1 \
 	TSAN_OPTIONS=halt_on_error=1 setarch -R $(BIN)/python tests/gsskernels/native/race_check.py
+
+# Every GPU kernel in the interpreter, and compiled for every architecture: machine code against the checked-in table.
+check-triton: install
+	$(BIN)/python -m benchmarks.static
+	$(BIN)/python -m pytest -q tests/gsskernels/triton tests/benchmarks/test_static.py
+
+# On a machine with a GPU, torch and triton; nothing is installed. OUT=DIR puts the results elsewhere.
+ANY_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+check-gpu:
+	$(ANY_PYTHON) -m benchmarks.gpu $(if $(OUT),--out $(OUT)) $(if $(PHASES),--phases $(PHASES))
+
+tune:
+	$(ANY_PYTHON) -m gsskernels.tune $(if $(OUT),--out $(OUT)) $(if $(QUICK),--quick) $(if $(KERNELS),--kernels $(KERNELS))
 
 # Other libraries to compare with, into the same environment and only for this.
 BENCH := $(VENV)/.bench

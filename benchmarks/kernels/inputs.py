@@ -21,8 +21,8 @@ NAMED = {19: "cityscapes", 150: "ade20k", 194: "mseg"}
 IGNORE = 255
 
 
-def make(case: Case) -> SimpleNamespace:
-    """Tensors and settings of `case`, by the names the public functions use."""
+def make(case: Case, device: torch.device | str = "cpu") -> SimpleNamespace:
+    """Tensors and settings of `case`, by the names the public functions use. The values do not depend on the device."""
     generator = torch.Generator().manual_seed(sum(map(ord, case.op)))
     made = SimpleNamespace(case=case, **case.sizes)
     if "dtype" in case.sizes:
@@ -31,7 +31,13 @@ def make(case: Case) -> SimpleNamespace:
         _vectors(made, generator)
     else:
         _pictures(made, generator)
-    return made
+    return on(made, torch.device(device))
+
+
+def on(made: SimpleNamespace, device: torch.device) -> SimpleNamespace:
+    """The inputs on a device; those that are there already are shared."""
+    moved = {name: t.to(device) if isinstance(t, Tensor) else t for name, t in vars(made).items()}
+    return SimpleNamespace(**moved | {"device": device})
 
 
 def palette(classes: int) -> Tensor:

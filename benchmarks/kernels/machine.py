@@ -23,7 +23,7 @@ PACKAGES = (
 FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vbmi", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 
-def describe() -> dict[str, Any]:
+def describe(packages: tuple[str, ...] = PACKAGES) -> dict[str, Any]:
     cpu = _cpuinfo()
     flags = cpu.get("flags", "").split()
     return {
@@ -35,7 +35,7 @@ def describe() -> dict[str, Any]:
         "cache": {"L2": _cache(2), "L3": _cache(3)},
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in packages},
         "torch_capability": torch.backends.cpu.get_cpu_capability(),
         "gsskernels": {"version": gsskernels.__version__, "commit": _commit(), "isas": isas()},
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),

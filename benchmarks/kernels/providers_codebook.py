@@ -96,7 +96,7 @@ def _vector_quantize(inputs: Inputs) -> Callable[[], Any]:
     """The whole forward pass in evaluation mode, which also gathers the codes."""
     from vector_quantize_pytorch import VectorQuantize
 
-    quantizer = VectorQuantize(dim=inputs.features, codebook_size=inputs.codes).eval()
+    quantizer = VectorQuantize(dim=inputs.features, codebook_size=inputs.codes).eval().to(inputs.device)
     quantizer._codebook.embed.data.copy_(inputs.table[None])
     x = inputs.x[None]
 
@@ -115,8 +115,8 @@ def _one_hot(inputs: Inputs) -> Callable[[], Any]:
 
 
 def _index_add(x: Tensor, ids: Tensor, num_codes: int) -> tuple[Tensor, Tensor]:
-    counts = torch.zeros(num_codes, dtype=torch.int64).index_add(0, ids, torch.ones_like(ids))
-    return counts, torch.zeros(num_codes, x.shape[1]).index_add(0, ids, x)
+    counts = ids.new_zeros(num_codes).index_add(0, ids, torch.ones_like(ids))
+    return counts, x.new_zeros(num_codes, x.shape[1]).index_add(0, ids, x)
 
 
 def _eager_statistics(inputs: Inputs) -> Callable[[], Any]:

@@ -33,7 +33,7 @@ def _arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def _table(inputs: Inputs) -> Tensor:
     """The palette with the ignore colour, black, as its last row."""
-    return torch.cat([inputs.palette, torch.zeros(1, 3, dtype=torch.int64)])
+    return torch.cat([inputs.palette, inputs.palette.new_zeros(1, 3)])
 
 
 def _official(inputs: Inputs) -> Callable[[], Any]:
@@ -90,7 +90,7 @@ def _opencv(inputs: Inputs) -> Callable[[], Any]:
 
 def _clone(inputs: Inputs) -> Callable[[], Any]:
     """Writing the result, once it is known: torch allocates and copies it."""
-    return partial(torch.clone, torch.zeros(1, 3, *inputs.size, dtype=inputs.dtype))
+    return partial(torch.clone, torch.zeros(1, 3, *inputs.size, dtype=inputs.dtype, device=inputs.device))
 
 
 def _float32_only(case: Case) -> str | None:

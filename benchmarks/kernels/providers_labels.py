@@ -86,7 +86,7 @@ def _official_confusion(inputs: Inputs) -> Callable[[], Any]:
 
 def _scatter(prediction: Tensor, target: Tensor, classes: int) -> Tensor:
     cell = torch.where(target == IGNORE, classes**2, target.long() * classes + prediction)
-    counts = torch.zeros(classes**2 + 1, dtype=torch.int64)
+    counts = torch.zeros(classes**2 + 1, dtype=torch.int64, device=cell.device)
     return counts.scatter_add(0, cell.flatten(), torch.ones_like(cell).flatten())[:-1].view(classes, classes)
 
 

@@ -22,7 +22,8 @@ PROVIDERS: dict[str, list[Provider]] = {
 
 
 def taking_part(case: Case) -> list[Provider]:
-    return [provider for provider in PROVIDERS[case.op] if case.study in provider.studies]
+    """On a CPU; `benchmarks.gpu.providers` says who takes part on a GPU."""
+    return [p for p in PROVIDERS[case.op] if case.study in p.studies and p.backend != "triton"]
 
 
 def named(op: str, name: str) -> Provider:

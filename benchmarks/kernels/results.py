@@ -69,17 +69,18 @@ def row(
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Sorted by case and time, one row a line so that two runs can be compared; replaces the file in one step."""
+    """Sorted by case and time, one entry of a list a line so that two runs can be compared; replaces the file in one
+    step."""
     order = {case: i for i, case in enumerate(dict.fromkeys((r["op"], r["study"], r["case"]) for r in content["rows"]))}
     rows = sorted(content["rows"], key=lambda r: (order[r["op"], r["study"], r["case"]], r["threads"], r["median_s"]))
-    head = {key: value for key, value in content.items() if key not in ("rows", "absent")}
-    lines = [json.dumps(_rounded(entry)) for entry in rows]
-    absent = [json.dumps(entry) for entry in content["absent"]]
+    lists = {key: value for key, value in content.items() if isinstance(value, list) and key != "rows"}
+    head = {key: value for key, value in content.items() if not isinstance(value, list)}
     text = json.dumps({"schema": SCHEMA, **_rounded(head)}, indent=1)[:-2]
-    text += ',\n "absent": [\n  ' + ",\n  ".join(absent) + '\n ],\n "rows": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
+    for key, entries in (*lists.items(), ("rows", rows)):
+        text += f',\n "{key}": [\n  ' + ",\n  ".join(json.dumps(_rounded(entry)) for entry in entries) + "\n ]"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text)
+    temporary.write_text(text + "\n}\n")
     os.replace(temporary, path)
 
 
