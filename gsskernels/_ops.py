@@ -135,8 +135,13 @@ def _code_statistics_fake(x, codes, num_codes, dim, backend):  # type: ignore[no
     return x.new_empty(num_codes, dtype=torch.int64), x.new_empty((num_codes, x.shape[dim]), dtype=_wide(x))
 
 
+def _x_gradient_dtype(x: Tensor) -> torch.dtype:
+    """Its own, but for float16: divided by many rows, a gradient would vanish there before a loss scale reaches it."""
+    return torch.float32 if x.dtype is torch.float16 else x.dtype
+
+
 def _gradients_fake(x, weight, gradients):  # type: ignore[no-untyped-def]
-    like = ((x.shape, x.dtype), (weight.shape, _wide(x)), (weight.shape[:1], _wide(x)))
+    like = ((x.shape, _x_gradient_dtype(x)), (weight.shape, _wide(x)), (weight.shape[:1], _wide(x)))
     return tuple(
         x.new_empty(shape if wanted else (0,), dtype=dtype)
         for (shape, dtype), wanted in zip(like, gradients, strict=True)
@@ -176,11 +181,11 @@ def _loss_gradients(grad, x, *arguments):  # type: ignore[no-untyped-def]
 
 
 def _as_outputs(x: Tensor, gradients: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-    """That of x in its own dtype, since nothing more is added to it, and the sums over rows wide.
+    """That of x in `_x_gradient_dtype`, since nothing more is added to it, and the sums over rows wide.
 
     Operators return no optional tensors; a gradient nobody asked for is an empty one.
     """
-    dtypes = x.dtype, _wide(x), _wide(x)
+    dtypes = _x_gradient_dtype(x), _wide(x), _wide(x)
     return tuple(
         x.new_empty(0, dtype=dtype) if g is None else g.to(dtype) for g, dtype in zip(gradients, dtypes, strict=True)
     )
@@ -233,7 +238,8 @@ def _encode_backward(ctx, grad):  # type: ignore[no-untyped-def]
     """A colour's gradient is the sum over the pixels painted with it: the statistics of a code."""
     (labels,) = ctx.saved_tensors
     num_classes, dtype, scale, ignore_index, backend = ctx.arguments
-    painted = torch.where(labels == ignore_index, -1, labels.long())
+    labels = labels.long()  # a scalar compared with a narrow dtype would wrap to it
+    painted = torch.where(labels == ignore_index, -1, labels)
     _, sums = code_statistics(grad, painted, num_classes, grad.dim() - 3, backend)
     return None, (sums * scale).to(dtype), None, None, None, None, None, None
 

@@ -148,7 +148,7 @@ def _argmax_kernel(
     best = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)
     index = tl.full((BLOCK_ROWS,), NOTHING, tl.int32)
     if RESIDENT:
-        x = _features(x_rows + d[None, :] * feature_stride, inside & (d[None, :] < features), MASK)
+        x = _features(x_rows + d.to(tl.int64)[None, :] * feature_stride, inside & (d[None, :] < features), MASK)
 
     per_split = tl.cdiv(tl.cdiv(codes, BLOCK_CODES), splits) * BLOCK_CODES
     start = split * per_split
@@ -160,7 +160,7 @@ def _argmax_kernel(
             scores = tl.zeros((BLOCK_ROWS, BLOCK_CODES), tl.float32)
             for c in tl.range(0, features, BLOCK_FEATURES):
                 e = c + d
-                x = _features(x_rows + e[None, :] * feature_stride, inside & (e[None, :] < features), MASK)
+                x = _features(x_rows + e.to(tl.int64)[None, :] * feature_stride, inside & (e[None, :] < features), MASK)
                 w = code_tile(table, first, c, codes, features, step, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR)
                 scores = tl.dot(x, w.T, scores, input_precision="tf32")
         scores += tl.load(bias_ptr + first + columns)[None, :]

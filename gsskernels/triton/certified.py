@@ -6,9 +6,10 @@
 
 A score of pass 1 differs from the real one by at most (Cauchy-Schwarz, with h the float16 part of x)
     |x - h| max|c| + |h| max|c - c_high| + (D + 16) 2^-22 (|x| max|c| + max|b|)
-the last term being float32 sums in any order, truncated; pass 2 has the rests of two parts in place of those of one,
-and the product of both low parts, which it leaves out. In pass 1 the column of a code stands in the low bits of its
-score, so the maximum brings its index along; that costs 2^-(23 - bits) of the score and is in the bound.
+the last term being float32 sums in any order, truncated; pass 2, which sums three products, has 1.5 D there, the
+rests of two parts in place of those of one, and the product of both low parts, which it leaves out. In pass 1 the
+column of a code stands in the low bits of its score, so the maximum brings its index along; that costs 2^-(23 - bits)
+of the score and is in the bound.
 
 Contract: the answer is the reference's, scored in float64; ties and near-ties reach pass 3, where equal sums have equal
 bits and the lowest index wins; NaN, infinities and overflows of float16 make a bound that certifies nothing.
@@ -27,7 +28,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gsskernels.triton.codes import SplitCodes, has_descriptors, norm_above, operand, split_codes
+from gsskernels.triton.codes import FORBIDS, SplitCodes, has_descriptors, norm_above, operand, split_codes
 from gsskernels.triton.exact import exact_argmax
 from gsskernels.triton.launch import architecture, launch
 from gsskernels.triton.plan import SMALL_WORK, Config, plan_certified, resident_programs
@@ -206,7 +207,9 @@ def _best_two(
     second = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)
     index = tl.zeros((BLOCK_ROWS,), tl.int32)
     if RESIDENT:
-        high, low = _parts(rows_ptr[:, None] + d[None, :] * feature_stride, inside[:, None] & (d < features)[None, :])
+        high, low = _parts(
+            rows_ptr[:, None] + d.to(tl.int64)[None, :] * feature_stride, inside[:, None] & (d < features)[None, :]
+        )
     per_split = tl.cdiv(tl.cdiv(codes, BLOCK_CODES), splits) * BLOCK_CODES
     start = split * per_split
     for first in tl.range(start, tl.minimum(start + per_split, codes), BLOCK_CODES):
@@ -215,7 +218,8 @@ def _best_two(
             if not RESIDENT:
                 e = c + d
                 high, low = _parts(
-                    rows_ptr[:, None] + e[None, :] * feature_stride, inside[:, None] & (e < features)[None, :]
+                    rows_ptr[:, None] + e.to(tl.int64)[None, :] * feature_stride,
+                    inside[:, None] & (e < features)[None, :],
                 )
             w = code_tile(high_table, first, c, codes, features, step, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR)
             if PARTS == 2:
@@ -312,14 +316,15 @@ def _decide_kernel(
     )  # fmt: skip
     code, code_once, code_twice = tl.load(errors_ptr), tl.load(errors_ptr + 1), tl.load(errors_ptr + 2)
     size = whole * code + tl.load(errors_ptr + 3)
+    terms = tl.cast(features, tl.float32) * (1.0 if PARTS == 1 else 1.5) + 16.0
     if PARTS == 1:
         bound = rest * code + (whole + rest) * code_once
     else:
         bound = rest * code + (whole + rest) * code_twice + kept_low * (code_once + code_twice)
-    rounding = (tl.cast(features, tl.float32) + 16.0) * 2.0**-22 + 2.0 ** (COLUMN_BITS - 23)
+    rounding = terms * 2.0**-22 + 2.0 ** (COLUMN_BITS - 23)
     # 2^-10: the bound is itself computed in float32.
     certain = best - second > 2.0 * (bound + rounding * size) * (1.0 + 2.0**-10)
-    certain &= size < LARGEST
+    certain &= (size < LARGEST) & (best > FORBIDS)
     tl.store(out_ptr + n, index.to(tl.int64), mask=ok & certain)
 
     left = (ok & ~certain).to(tl.int32)
@@ -344,7 +349,9 @@ def _row_norms(
     kept_low = tl.zeros((BLOCK_ROWS,), tl.float32)
     for first in tl.range(0, features, BLOCK_FEATURES):
         d = first + tl.arange(0, BLOCK_FEATURES)
-        x = tl.load(rows_ptr[:, None] + d[None, :] * feature_stride, mask=(d < features)[None, :], other=0.0)
+        x = tl.load(
+            rows_ptr[:, None] + d.to(tl.int64)[None, :] * feature_stride, mask=(d < features)[None, :], other=0.0
+        )
         left = x - x.to(tl.float16).to(tl.float32)
         whole += tl.sum(x * x, 1)
         if PARTS == 2:

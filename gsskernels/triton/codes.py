@@ -51,7 +51,12 @@ def has_descriptors(architecture: Architecture) -> bool:
 def _aligned(table: Tensor) -> Tensor:
     item = table.element_size()
     codes, features = table.shape
-    if table.stride(1) == 1 and table.stride(0) * item % 16 == 0 and table.data_ptr() % 16 == 0:
+    if (
+        table.stride(1) == 1
+        and table.stride(0) >= features
+        and table.stride(0) * item % 16 == 0
+        and table.data_ptr() % 16 == 0
+    ):
         return table
     step = -(-features * item // 16) * 16 // item
     copy = table.new_empty((codes, step))[:, :features]
@@ -139,7 +144,7 @@ def _bias_kernel(
         for first in tl.range(0, features, BLOCK_FEATURES):
             d = first + tl.arange(0, BLOCK_FEATURES)
             inside = ok[:, None] & (d < features)[None, :]
-            c = tl.load(at + d[None, :] * feature_stride, mask=inside, other=0.0).to(tl.float32)
+            c = tl.load(at + d.to(tl.int64)[None, :] * feature_stride, mask=inside, other=0.0).to(tl.float32)
             bias -= 0.5 * tl.sum(c * c, 1)
     elif bias_ptr is not None:
         bias = tl.load(bias_ptr + v * bias_stride, mask=ok, other=0.0).to(tl.float32)
@@ -173,7 +178,9 @@ def _split_kernel(
     for first in tl.range(0, features, BLOCK_FEATURES):
         d = first + tl.arange(0, BLOCK_FEATURES)
         inside = ok[:, None] & (d < features)[None, :]
-        c = tl.load(codes_ptr + row * code_stride + d[None, :] * feature_stride, mask=inside, other=0.0).to(tl.float32)
+        c = tl.load(
+            codes_ptr + row * code_stride + d.to(tl.int64)[None, :] * feature_stride, mask=inside, other=0.0
+        ).to(tl.float32)
         high = c.to(tl.float16)
         rest = c - high.to(tl.float32)
         low = rest.to(tl.float16)

@@ -31,6 +31,9 @@ from gsskernels.triton.launch import architecture
 from gsskernels.triton.plan import chunk_rows, fuses_cross_entropy
 from gsskernels.triton.rows import Rows, rows_of
 
+# Before, a float32 sum of a half precision product was refused.
+ADDS_IN_FLOAT32 = torch.__version__ >= "2.11"  # a TorchVersion compares as versions do
+
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
@@ -50,7 +53,7 @@ def linear_cross_entropy(
             x, weight, target, bias, dim, ignore_index, label_smoothing, reduction, gradients
         )
     rows = rows_of(x, dim)
-    ids = target.reshape(-1)
+    ids = target.reshape(-1).long()  # a scalar compared with a narrow dtype would wrap to it
     _assert_in_bounds(ids, weight.shape[0], ignore_index)
     losses = torch.empty(rows.count, dtype=torch.float32, device=x.device)
     lse = torch.empty_like(losses)
@@ -59,7 +62,8 @@ def linear_cross_entropy(
     if not any(gradients) and rows.features > 0 and fuses_cross_entropy(rows.features, architecture(x.device)):
         fused_losses(rows, weight, bias, ids, ignore_index, label_smoothing, losses, lse)
     else:
-        scale = kept.reciprocal() if reduction == "mean" else torch.ones((), device=x.device)
+        # Where every row is ignored gradients are 0, though the mean is NaN.
+        scale = kept.clamp(min=1).reciprocal() if reduction == "mean" else torch.ones((), device=x.device)
         found = _in_chunks(
             x, rows, weight, bias, ids, dim, ignore_index, label_smoothing, scale.float(), gradients, losses, lse
         )
@@ -85,10 +89,10 @@ def linear_cross_entropy_backward(
         return reference.linear_cross_entropy_backward(
             grad, x, weight, target, bias, lse, dim, ignore_index, label_smoothing, reduction, gradients
         )
-    ids = target.reshape(-1)
+    ids = target.reshape(-1).long()
     scale = grad.float().reshape(-1)
     if reduction == "mean":
-        scale = scale / (ids != ignore_index).sum()
+        scale = scale / (ids != ignore_index).sum().clamp(min=1)
     return _in_chunks(
         x, rows_of(x, dim), weight, bias, ids, dim, ignore_index, label_smoothing, scale, gradients, None, None
     )
@@ -116,7 +120,7 @@ def _in_chunks(
     # G lies within [-1, 1]; divided by a large number of rows it would vanish in float16, so there the sums are scaled.
     late = scale.view(()) if x.dtype is torch.float16 and scale.numel() == 1 else None
     row_scale = torch.ones_like(scale) if late is not None else scale
-    x_gradient = _rows_for_gradient(x, rows, dim) if gradients[0] else None
+    x_gradient, in_place = _rows_for_gradient(x, rows, dim) if gradients[0] else (None, True)
     weight_gradient = torch.zeros((codes, features), dtype=torch.float32, device=x.device) if gradients[1] else None
     bias_gradient = torch.zeros(codes, dtype=torch.float32, device=x.device) if gradients[2] else None
     longest = chunk_rows(rows.per_batch, codes, x.element_size())
@@ -138,17 +142,19 @@ def _in_chunks(
         for gradient in found:
             if gradient is not None:
                 gradient.mul_(late)
-    if found[0] is None or found[0].shape == x.shape:
+    if found[0] is None or in_place:
         return found
     return found[0].view(*rows.shape, features).movedim(-1, dim).contiguous(), weight_gradient, bias_gradient
 
 
-def _rows_for_gradient(x: Tensor, rows: Rows, dim: int) -> Rows:
-    """Rows of a new contiguous tensor like x, or of a matrix where that does not have the batches of `rows`."""
-    place = rows_of(torch.empty(x.shape, dtype=x.dtype, device=x.device), dim)
-    if (place.batches, place.per_batch) == (rows.batches, rows.per_batch):
-        return place
-    return rows_of(torch.empty((rows.count, rows.features), dtype=x.dtype, device=x.device), 1)
+def _rows_for_gradient(x: Tensor, rows: Rows, dim: int) -> tuple[Rows, bool]:
+    """Rows of a new contiguous tensor like x, and True; or of a matrix, where that lacks the batches of `rows`."""
+    dtype = torch.float32 if x.dtype is torch.float16 else x.dtype
+    like_x = torch.empty(x.shape, dtype=dtype, device=x.device)
+    place = rows_of(like_x, dim)
+    if place.x is like_x and (place.batches, place.per_batch) == (rows.batches, rows.per_batch):
+        return place, True
+    return rows_of(torch.empty((rows.count, rows.features), dtype=dtype, device=x.device), 1), False
 
 
 def _chunks(rows: Rows, longest: int) -> Iterator[tuple[int, int]]:
@@ -166,7 +172,9 @@ def _view(rows: Rows, first: int, size: int) -> Tensor:
 
 
 def _product(grad: Tensor, weight: Tensor, out: Tensor) -> None:
-    if out.stride(1) == 1:
+    if out.dtype is not grad.dtype:
+        out.copy_(_wide_product(grad, weight))
+    elif out.stride(1) == 1:
         torch.mm(grad, weight, out=out)
     else:  # features first: the same product transposed, whose result lies as a matrix product writes it
         torch.mm(weight.t(), grad.t(), out=out.t())
@@ -176,10 +184,18 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
     """total += a b in float32, whatever the dtype of the factors."""
     if a.dtype is torch.float32:
         total.addmm_(a, b)
-    elif total.device.type == "cuda":
+    elif total.device.type == "cuda" and ADDS_IN_FLOAT32:
         torch.ops.aten.addmm.dtype_out(total, a, b, torch.float32, out=total)
     else:
-        total.addmm_(a.float(), b.float())
+        for part, rows in zip(total.split(1024), a.split(1024), strict=True):  # of codes: a small product at a time
+            part += _wide_product(rows, b)
+
+
+def _wide_product(a: Tensor, b: Tensor) -> Tensor:
+    """a b of half precision factors, in float32."""
+    if a.device.type == "cuda":
+        return torch.ops.aten.mm.dtype(a, b, torch.float32)
+    return a.float() @ b.float()
 
 
 def _assert_in_bounds(ids: Tensor, codes: int, ignore_index: int) -> None:

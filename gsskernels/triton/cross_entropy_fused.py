@@ -123,7 +123,9 @@ def _losses_kernel(
         scores = tl.zeros((BLOCK_ROWS, BLOCK_CODES), tl.float32)
         for c in tl.range(0, features, BLOCK_FEATURES):
             e = c + d
-            x = tl.load(x_rows + e[None, :] * feature_stride, mask=ok[:, None] & (e[None, :] < features), other=0.0)
+            x = tl.load(
+                x_rows + e.to(tl.int64)[None, :] * feature_stride, mask=ok[:, None] & (e[None, :] < features), other=0.0
+            )
             w = code_tile(table, first, c, codes, features, step, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR)
             scores = tl.dot(x, w.T, scores, input_precision="tf32x3")
         scores += tl.load(bias_ptr + first + columns)[None, :]

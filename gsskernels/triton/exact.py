@@ -122,16 +122,16 @@ def _exact_kernel(
                 if MATRIX_UNITS:
                     d = c + tl.arange(0, BLOCK_FEATURES)
                     inside = d < features
-                    x_block = x_rows[:, None] + d[None, :] * feature_stride
-                    w_block = code_rows[:, None] + d[None, :] * code_feature_stride
+                    x_block = x_rows[:, None] + d.to(tl.int64)[None, :] * feature_stride
+                    w_block = code_rows[:, None] + d.to(tl.int64)[None, :] * code_feature_stride
                     x = tl.load(x_block, mask=inside[None, :], other=0.0).to(tl.float64)
                     w = tl.load(w_block, mask=inside[None, :], other=0.0).to(tl.float64)
                     scores = tl.dot(x, w.T, scores, out_dtype=tl.float64)
                     if NEAREST:
                         squares += tl.sum(w * w, 1)
                 else:
-                    x = tl.load(x_rows + c * feature_stride).to(tl.float64)
-                    w = tl.load(code_rows + c * code_feature_stride).to(tl.float64)
+                    x = tl.load(x_rows + tl.cast(c, tl.int64) * feature_stride).to(tl.float64)
+                    w = tl.load(code_rows + tl.cast(c, tl.int64) * code_feature_stride).to(tl.float64)
                     scores += x[:, None] * w[None, :]
                     if NEAREST:
                         squares += w * w

@@ -45,6 +45,8 @@ def rows_of(x: Tensor, dim: int) -> Rows:
     """The rows of x along every dimension but `dim`."""
     shape = [size for axis, size in enumerate(x.shape) if axis != dim]
     features, count = x.shape[dim], math.prod(shape)
+    if count >= 2**31:
+        raise ValueError(f"x must have fewer than 2^31 rows on the triton backend, got {count}: pass it in parts")
     loops: list[tuple[int, int]] = []  # (size, stride) of the rows' dimensions, merged where one stride serves two
     for axis, (size, stride) in enumerate(zip(x.shape, x.stride(), strict=True)):
         if axis == dim or size == 1:

@@ -111,7 +111,9 @@ def _sample_kernel(
         scores = tl.zeros((BLOCK_ROWS, BLOCK_CODES), tl.float32)
         for c in tl.range(0, features, BLOCK_FEATURES):
             e = c + d
-            x = tl.load(x_rows + e[None, :] * feature_stride, mask=inside & (e[None, :] < features), other=0.0)
+            x = tl.load(
+                x_rows + e.to(tl.int64)[None, :] * feature_stride, mask=inside & (e[None, :] < features), other=0.0
+            )
             w = code_tile(table, first, c, codes, features, step, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR)
             scores = tl.dot(x, w.T, scores, input_precision="tf32x3")
         scores += tl.load(bias_ptr + first + columns)[None, :]
@@ -136,7 +138,7 @@ def _gumbel(seed, n, first, BLOCK_ROWS: tl.constexpr, BLOCK_CODES: tl.constexpr)
     a, b, c, d = tl.philox(seed, zero + group[None, :], row_low, row_high, zero)
     bits = tl.join(tl.join(a, b), tl.join(c, d))  # codes 4i, 4i + 1, .. lie along the last two dimensions
     bits = tl.reshape(bits, (BLOCK_ROWS, BLOCK_CODES))
-    u = (bits.to(tl.float32) + 0.5) * 2.0**-32
+    u = tl.minimum((bits.to(tl.float32) + 0.5) * 2.0**-32, 1.0 - 2.0**-24)  # 1 would make the noise -inf
     # log(1 - u) cancels for small u: there, by its series.
     exponential = tl.where(u < 2.0**-6, u * (1.0 + u * (0.5 + u * (1 / 3 + u * 0.25))), -tl.log(1.0 - u))
     return -tl.log(exponential)

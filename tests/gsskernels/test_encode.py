@@ -93,6 +93,13 @@ def test_gradient_of_a_palette_counts_its_pixels() -> None:
     assert palette.grad.tolist() == [[2.0] * 3, [4.0] * 3, [0.0] * 3, [6.0] * 3]
 
 
+def test_gradient_of_a_class_that_an_ignore_index_would_wrap_to() -> None:
+    palette = torch.rand(256, 3, requires_grad=True)
+    labels = torch.full((2, 2), 255, dtype=torch.uint8)
+    maskige_encode(labels, palette, ignore_index=-1).sum().backward()
+    assert palette.grad[255].tolist() == [4.0] * 3 and float(palette.grad.sum()) == 12.0
+
+
 @settings(derandomize=True, deadline=None, max_examples=40)
 @given(data=st.data())
 def test_decode_inverts_encode_where_colours_differ(data: st.DataObject) -> None:

@@ -123,6 +123,30 @@ def test_features_anywhere(device: torch.device) -> None:
         torch.testing.assert_close(dw, wanted[2], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(4, 4, 4), (2, 8, 8), (2, 4, 4, 4)])
+def test_features_first_in_maps_as_wide_as_deep(device: torch.device, shape: tuple[int, ...]) -> None:
+    """Few rows a batch are copied together; their gradient has to come back, though the shapes look alike."""
+    g = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(shape, generator=g).to(device), torch.randn(5, shape[1], generator=g).to(device)
+    target = torch.randint(0, 5, (shape[0], *shape[2:]), generator=g).to(device)
+    for reduction in ("mean", "none"):
+        ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+        linear_cross_entropy(ours, weight, target, dim=1, reduction=reduction).sum().backward()
+        F.cross_entropy(
+            F.linear(theirs.movedim(1, -1), weight).movedim(-1, 1), target, reduction=reduction
+        ).sum().backward()
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_targets_of_narrow_dtypes(device: torch.device) -> None:
+    """256 codes and an ignore index of -100 do not fit uint8, whose ids are all valid."""
+    x, weight, bias, target = made(device, torch.float32, 20, 256, 4)
+    target = torch.where(target < 0, 156, target)  # what -100 would wrap to
+    for narrow in (torch.uint8, torch.int16, torch.int64):
+        got = linear_cross_entropy(x, weight, target.to(narrow), bias)
+        torch.testing.assert_close(got, F.cross_entropy(F.linear(x, weight, bias), target))
+
+
 def test_rows_to_ignore_send_zeros_whatever_their_logits(device: torch.device) -> None:
     x, weight, bias, target = made(device, torch.float32, 20, 9, 4)
     x[1] = math.nan  # its target is ignored
@@ -131,7 +155,10 @@ def test_rows_to_ignore_send_zeros_whatever_their_logits(device: torch.device) -
     assert bool(db.isfinite().all())
     every = torch.full_like(target, -100)
     assert losses(x, weight, bias, every, True, 0.0, "sum")[0] == 0
-    assert losses(x, weight, bias, every, True, 0.0, "mean")[0].isnan()
+    for dtype in (torch.float32, torch.float16):
+        half = [t.to(dtype).nan_to_num() for t in (x, weight, bias)]
+        loss, *gradients = losses(*half, every, True, 0.0, "mean")
+        assert loss.isnan() and all(bool((g == 0).all()) for g in gradients)
 
 
 def test_forbidden_codes_and_nothing_at_all(device: torch.device, road: str) -> None:
@@ -145,16 +172,16 @@ def test_forbidden_codes_and_nothing_at_all(device: torch.device, road: str) -> 
     assert linear_cross_entropy(x[:, :0], weight[:, :0], target, bias).isfinite()
 
 
-def test_small_gradients_survive_float16(device: torch.device) -> None:
-    """Divided by 2^18 rows inside a float16 buffer, a gradient of 2^-8 would be less than its smallest number."""
-    rows = 512
-    x, weight, _, target = made(device, torch.float16, rows, 8, 4)
-    target = torch.where(target < 0, 0, target)
-    loss = linear_cross_entropy(x, weight.requires_grad_(), target, reduction="mean")
-    (dw,) = torch.autograd.grad(loss * 2.0**-9, weight)
-    wide = weight.detach().double().requires_grad_()
-    (exact,) = torch.autograd.grad(F.cross_entropy(F.linear(x.double(), wide), target) * 2.0**-9, wide)
-    assert (dw.double() - exact).abs().max() < 0.01 * exact.abs().max()
+def test_a_loss_scale_rescues_small_gradients_in_float16(device: torch.device) -> None:
+    """With 2^9 rows and weights of 2^-9 the mean's gradients are below float16's normal numbers until scaled."""
+    x, weight, _, target = made(device, torch.float16, 512, 8, 4)
+    weight = weight * 2.0**-9
+    leaves = [t.clone().requires_grad_() for t in (x, weight)]
+    found = torch.autograd.grad(2.0**12 * linear_cross_entropy(*leaves, target), leaves)
+    wide = [t.double().requires_grad_() for t in (x, weight)]
+    exact = torch.autograd.grad(2.0**12 * F.cross_entropy(F.linear(*wide), target), wide)
+    for got, wanted in zip(found, exact, strict=True):
+        assert (got.double() - wanted).abs().max() < 2e-3 * wanted.abs().max()
 
 
 def test_targets_out_of_bounds_are_an_error(device: torch.device) -> None:
