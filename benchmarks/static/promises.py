@@ -127,16 +127,11 @@ def _share(arguments: Mapping[str, Any], kernel: str) -> float:
 
 
 class Eager(TorchDispatchMode):
-    """Collects what PyTorch itself computes: matrix products, and operations that move bytes.
-
-    A product whose half precision factors are widened only because the meta device knows no mixed one (`_add_product`
-    of cross_entropy.py) is counted as the mixed one that a GPU computes.
-    """
+    """Collects what PyTorch itself computes: matrix products, and operations that move bytes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.works: list[Work] = []
-        self._widened: list[Tensor] = []  # kept, so that no other tensor gets their identity
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         result = func(*args, **(kwargs or {}))
@@ -144,15 +139,10 @@ class Eager(TorchDispatchMode):
         if _is_view(func) or name in ("empty", "new_empty", "empty_like", "empty_strided", "detach"):
             return result
         given = [a for a in tree_leaves(args) if isinstance(a, Tensor)]
-        if name == "_to_copy" and given[0].element_size() == 2 and result.dtype is torch.float32:
-            self._widened.append(result)
         written = [r for r in tree_leaves(result) if isinstance(r, Tensor)]
         if name in ("mm", "addmm", "addmm_"):
             left, right = given[-2:]
-            mixed = all(any(t is w for w in self._widened) for t in (left, right))
-            if mixed:
-                del self.works[-2:]
-            item = 2 if mixed else left.element_size()
+            item = left.element_size()
             self.works.append(
                 Work(
                     name,

@@ -184,7 +184,7 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
     """total += a b in float32, whatever the dtype of the factors."""
     if a.dtype is torch.float32:
         total.addmm_(a, b)
-    elif total.device.type == "cuda" and ADDS_IN_FLOAT32:
+    elif total.device.type != "cpu" and ADDS_IN_FLOAT32:
         torch.ops.aten.addmm.dtype_out(total, a, b, torch.float32, out=total)
     else:
         for part, rows in zip(total.split(1024), a.split(1024), strict=True):  # of codes: a small product at a time
@@ -193,7 +193,7 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 def _wide_product(a: Tensor, b: Tensor) -> Tensor:
     """a b of half precision factors, in float32."""
-    if a.device.type == "cuda":
+    if a.device.type != "cpu":
         return torch.ops.aten.mm.dtype(a, b, torch.float32)
     return a.float() @ b.float()
 
