@@ -123,6 +123,8 @@ def _call(
 def _row_steps(x: Tensor, dim: int) -> tuple[int, int, int] | None:
     """The rows of x, all dimensions but dim, as two nested loops: rows of the inner one, steps of both. None if two
     are not enough."""
+    if x.dim() == 2:  # the usual case, quickly
+        return x.shape[1 - dim], 0, x.stride(1 - dim)
     loops: list[tuple[int, int]] = []  # size, step
     for axis, (size, step) in enumerate(zip(x.shape, x.stride(), strict=True)):
         if axis == dim or size == 1:

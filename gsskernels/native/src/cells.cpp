@@ -11,7 +11,8 @@
 // walls between classes and not to K times the number of cells. Cells with the same list share it. The second-order
 // table drops q where two classes beat it.
 //
-// AMD EPYC (Zen 4), one core, 2026-11-24: TIMES_HERE
+// AMD EPYC (Zen 4), one core, 2026-11-26, first and second order: the Cityscapes palette (K = 19) 1.7 and 2.8 ms, ADE20K
+// (150) 4.2 and 7.2 ms, MSeg (194) 4.3 and 7.3 ms.
 #include <math.h>
 
 #include "abi.h"

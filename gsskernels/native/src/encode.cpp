@@ -14,7 +14,9 @@
 // Output that would not stay in the last cache is written past the caches: blocks are painted in L1 and streamed from
 // there in whole cache lines, whatever the alignment of the planes.
 //
-// MEASUREMENTS
+// AMD EPYC (Zen 4), 2 cores, 2026-11-26, 1024x2048, K = 19: to float32 0.88 ms, 103 % of the rate of a copy; to
+// bfloat16 0.22 ms and uint8 0.16 ms, which stay in the last cache. It loses where AVX2 is the best there is and the
+// output has 16 bits: 6.5 ms to bfloat16.
 #include "class_ids.h"
 #include "interleave.h"
 #include "permute_colors.h"

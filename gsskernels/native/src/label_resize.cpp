@@ -3,7 +3,7 @@
 // A thread takes a band of output rows and keeps two source rows, converted and spread over the output's columns; where
 // all four neighbours agree, which is one comparison for a vector of labels, there is nothing to vote on.
 //
-// AMD EPYC (Zen 4), 2 cores, 2026-11-24: TIMES_HERE
+// AMD EPYC (Zen 4), 2 cores, 2026-11-26: 1024x2048 to 512x1024, K = 19 1.70 ms; 128x128 to 512x512, K = 150 0.15 ms.
 #include "resize.h"
 
 #include "abi.h"
