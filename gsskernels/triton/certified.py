@@ -4,12 +4,7 @@
     2. rows whose gap is not above twice the error bound: again with x and codes in two float16 parts, three products
     3. rows still undecided: scores in float64
 
-A score of pass 1 differs from the real one by at most (Cauchy-Schwarz, with h the float16 part of x)
-    |x - h| max|c| + |h| max|c - c_high| + (D + 16) 2^-22 (|x| max|c| + max|b|)
-the last term being float32 sums in any order, truncated; pass 2, which sums three products, has 1.5 D there, the
-rests of two parts in place of those of one, and the product of both low parts, which it leaves out. In pass 1 the
-column of a code stands in the low bits of its score, so the maximum brings its index along; that costs 2^-(23 - bits)
-of the score and is in the bound.
+How far a score can be from the real one, and so which rows are decided, is in decide.py.
 
 Contract: the answer is the reference's, scored in float64; ties and near-ties reach pass 3, where equal sums have equal
 bits and the lowest index wins; NaN, infinities and overflows of float16 make a bound that certifies nothing.
@@ -28,17 +23,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gsskernels.triton.codes import FORBIDS, SplitCodes, has_descriptors, norm_above, operand, split_codes
+from gsskernels.triton.codes import SplitCodes, has_descriptors, operand, split_codes
+from gsskernels.triton.decide import ONE, TWO, decide
 from gsskernels.triton.exact import exact_argmax
 from gsskernels.triton.launch import architecture, launch
 from gsskernels.triton.plan import SMALL_WORK, Config, plan_certified, resident_programs
-from gsskernels.triton.rows import Rows, aligned_features, power_of_two, row_offsets, rows_of, tile_of_rows, tiles
+from gsskernels.triton.rows import RowList, Rows, aligned_features, row_offsets, rows_of, tile_of_rows, tiles
 from gsskernels.triton.tiles import code_tile, tile_best
 
 MOST_FEATURES = 2**16  # beyond it the bound of a float32 sum says too little
-
-LARGEST = tl.constexpr(1e37)  # scores up to here are far above that of a forbidden code
-ONE, TWO = 1, 2  # float16 parts of x and of a code
 
 
 def affine_argmax(x: Tensor, codes: Tensor, bias: Tensor | None, nearest: bool, dim: int) -> Tensor:
@@ -56,14 +49,6 @@ def affine_argmax(x: Tensor, codes: Tensor, bias: Tensor | None, nearest: bool, 
     undecided = _fast_pass(rows, split, out, TWO, undecided)
     exact_argmax(rows, codes, bias, nearest, out, undecided)
     return out
-
-
-class RowList:
-    """Numbers of rows, and on the device how many there are: the host never waits for it."""
-
-    def __init__(self, capacity: int, device: torch.device) -> None:
-        self.rows = torch.empty(capacity, dtype=torch.int64, device=device)
-        self.count = torch.zeros(1, dtype=torch.int32, device=device)
 
 
 def _fast_pass(rows: Rows, split: SplitCodes, out: Tensor, parts: int, listed: RowList | None) -> RowList:
@@ -97,30 +82,7 @@ def _fast_pass(rows: Rows, split: SplitCodes, out: Tensor, parts: int, listed: R
         DESCRIPTOR=has_descriptors(arch),
         **_blocks(config, rows.features),
     )
-    undecided = RowList(rows.count, device)
-    block_features = min(128, power_of_two(rows.features))
-    block = 2048 // block_features
-    launch(
-        _decide_kernel,
-        (triton.cdiv(rows.count, block),),
-        rows.x,
-        *((None, None) if listed is None else (listed.rows, listed.count)),
-        split.errors,
-        scores,
-        index,
-        out,
-        undecided.rows,
-        undecided.count,
-        *rows.places,
-        rows.features,
-        splits,
-        rows.count,
-        PARTS=parts,
-        COLUMN_BITS=config.block_codes.bit_length() - 1 if parts == ONE else 0,
-        BLOCK_ROWS=block,
-        BLOCK_FEATURES=block_features,
-    )
-    return undecided
+    return decide(rows, split.errors, scores, index, out, parts, config.block_codes, listed)
 
 
 def _blocks(config: Config, features: int) -> dict[str, Any]:
@@ -265,98 +227,3 @@ def _parts(pointers, inside):
     x = tl.load(pointers, mask=inside, other=0.0)
     high = x.to(tl.float16)
     return high, (x - high.to(tl.float32)).to(tl.float16)
-
-
-@triton.jit
-def _decide_kernel(
-    x_ptr,
-    list_ptr,
-    count_ptr,
-    errors_ptr,
-    scores_ptr,
-    index_ptr,
-    out_ptr,
-    undecided_ptr,
-    undecided_count_ptr,
-    per_batch,
-    batch_stride,
-    row_stride,
-    feature_stride,
-    features,
-    splits,
-    capacity,
-    PARTS: tl.constexpr,
-    COLUMN_BITS: tl.constexpr,
-    BLOCK_ROWS: tl.constexpr,
-    BLOCK_FEATURES: tl.constexpr,
-):
-    """Merges the splits, writes the index of every row whose gap is certain, and lists the other rows."""
-    count = capacity if list_ptr is None else tl.load(count_ptr)
-    if tl.program_id(0) * BLOCK_ROWS >= count:
-        return
-    r = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
-    ok = r < count
-    n = r.to(tl.int64) if list_ptr is None else tl.load(list_ptr + r, mask=ok, other=0)
-
-    places = splits * tl.cast(capacity, tl.int64)
-    best = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)
-    second = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)
-    index = tl.zeros((BLOCK_ROWS,), tl.int32)
-    for split in tl.range(0, splits):
-        at = split * tl.cast(capacity, tl.int64) + r
-        its_best = tl.load(scores_ptr + at, mask=ok, other=0.0)
-        its_second = tl.load(scores_ptr + places + at, mask=ok, other=0.0)
-        second = tl.maximum(tl.maximum(second, its_second), tl.minimum(best, its_best))
-        index = tl.where(its_best > best, tl.load(index_ptr + at, mask=ok, other=0), index)
-        best = tl.maximum(best, its_best)
-
-    whole, rest, kept_low = _row_norms(
-        x_ptr + row_offsets(tl.where(ok, n, 0), per_batch, batch_stride, row_stride), feature_stride, features,
-        PARTS, BLOCK_ROWS, BLOCK_FEATURES,
-    )  # fmt: skip
-    code, code_once, code_twice = tl.load(errors_ptr), tl.load(errors_ptr + 1), tl.load(errors_ptr + 2)
-    size = whole * code + tl.load(errors_ptr + 3)
-    terms = tl.cast(features, tl.float32) * (1.0 if PARTS == 1 else 1.5) + 16.0
-    if PARTS == 1:
-        bound = rest * code + (whole + rest) * code_once
-    else:
-        bound = rest * code + (whole + rest) * code_twice + kept_low * (code_once + code_twice)
-    rounding = terms * 2.0**-22 + 2.0 ** (COLUMN_BITS - 23)
-    # 2^-10: the bound is itself computed in float32.
-    certain = best - second > 2.0 * (bound + rounding * size) * (1.0 + 2.0**-10)
-    certain &= (size < LARGEST) & (best > FORBIDS)
-    tl.store(out_ptr + n, index.to(tl.int64), mask=ok & certain)
-
-    left = (ok & ~certain).to(tl.int32)
-    total = tl.sum(left, 0)
-    if total > 0:
-        start = tl.atomic_add(undecided_count_ptr, total)
-        tl.store(undecided_ptr + start + tl.cumsum(left, 0) - 1, n, mask=left > 0)
-
-
-@triton.jit
-def _row_norms(
-    rows_ptr,
-    feature_stride,
-    features,
-    PARTS: tl.constexpr,
-    BLOCK_ROWS: tl.constexpr,
-    BLOCK_FEATURES: tl.constexpr,
-):
-    """Upper bounds of |x|, of what the float16 parts leave of it, and of the low part."""
-    whole = tl.zeros((BLOCK_ROWS,), tl.float32)
-    rest = tl.zeros((BLOCK_ROWS,), tl.float32)
-    kept_low = tl.zeros((BLOCK_ROWS,), tl.float32)
-    for first in tl.range(0, features, BLOCK_FEATURES):
-        d = first + tl.arange(0, BLOCK_FEATURES)
-        x = tl.load(
-            rows_ptr[:, None] + d.to(tl.int64)[None, :] * feature_stride, mask=(d < features)[None, :], other=0.0
-        )
-        left = x - x.to(tl.float16).to(tl.float32)
-        whole += tl.sum(x * x, 1)
-        if PARTS == 2:
-            low = left.to(tl.float16).to(tl.float32)
-            kept_low += tl.sum(low * low, 1)
-            left -= low
-        rest += tl.sum(left * left, 1)
-    return norm_above(whole, features), norm_above(rest, features), norm_above(kept_low, features)

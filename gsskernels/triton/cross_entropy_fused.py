@@ -19,7 +19,7 @@ from gsskernels.triton.cross_entropy_rows import LOG2_E
 from gsskernels.triton.launch import architecture, launch
 from gsskernels.triton.plan import plan_cross_entropy
 from gsskernels.triton.rows import Rows, tile_of_rows, tiles
-from gsskernels.triton.tiles import code_tile
+from gsskernels.triton.tiles import score_tile
 
 
 def fused_losses(
@@ -111,7 +111,6 @@ def _losses_kernel(
     ok = r < per_batch
     x_rows = x_ptr + batch * batch_stride + r.to(tl.int64)[:, None] * row_stride
     target = tl.load(ids_ptr + n * id_stride, mask=ok, other=0)
-    d = tl.arange(0, BLOCK_FEATURES)
     columns = tl.arange(0, BLOCK_CODES)
     maximum = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_ROWS,), tl.float32)
@@ -120,15 +119,10 @@ def _losses_kernel(
     per_split = tl.cdiv(tl.cdiv(codes, BLOCK_CODES), splits) * BLOCK_CODES
     start = split * per_split
     for first in tl.range(start, tl.minimum(start + per_split, codes), BLOCK_CODES):
-        scores = tl.zeros((BLOCK_ROWS, BLOCK_CODES), tl.float32)
-        for c in tl.range(0, features, BLOCK_FEATURES):
-            e = c + d
-            x = tl.load(
-                x_rows + e.to(tl.int64)[None, :] * feature_stride, mask=ok[:, None] & (e[None, :] < features), other=0.0
-            )
-            w = code_tile(table, first, c, codes, features, step, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR)
-            scores = tl.dot(x, w.T, scores, input_precision="tf32x3")
-        scores += tl.load(bias_ptr + first + columns)[None, :]
+        scores = score_tile(
+            x_rows, ok[:, None], feature_stride, table, bias_ptr, first, codes, features, step,
+            BLOCK_ROWS, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR,
+        )  # fmt: skip
         highest = tl.maximum(maximum, tl.max(scores, 1))
         # While every score is -inf they are measured from 0, or the difference would be NaN.
         shift = tl.where(highest == float("-inf"), 0.0, highest)

@@ -12,8 +12,6 @@ Not measured yet: no GPU was available. At the 67 TFLOP/s of an H200's datasheet
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import triton
 import triton.language as tl
@@ -21,11 +19,8 @@ from torch import Tensor
 
 from gsskernels.triton.launch import architecture, launch
 from gsskernels.triton.plan import Config, resident_programs, splits_for
-from gsskernels.triton.rows import Rows, row_offsets
+from gsskernels.triton.rows import RowList, Rows, row_offsets
 from gsskernels.triton.tiles import NOTHING, better, merge
-
-if TYPE_CHECKING:
-    from gsskernels.triton.certified import RowList
 
 CONFIG = Config(block_rows=32, block_codes=64, num_warps=8, num_stages=2)
 

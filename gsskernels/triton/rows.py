@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 import triton
 import triton.language as tl
@@ -63,6 +64,14 @@ def rows_of(x: Tensor, dim: int) -> Rows:
         return Rows(x, shape, features, batches, per_batch, batch_stride, row_stride, x.stride(dim))
     copied = x.movedim(dim, -1).contiguous()
     return Rows(copied, shape, features, 1, count, 0, features, 1)
+
+
+class RowList:
+    """Numbers of rows, and on the device how many there are: the host never waits for it."""
+
+    def __init__(self, capacity: int, device: torch.device) -> None:
+        self.rows = torch.empty(capacity, dtype=torch.int64, device=device)
+        self.count = torch.zeros(1, dtype=torch.int32, device=device)
 
 
 def aligned_features(x: Tensor, table: Tensor, dim: int) -> tuple[Tensor, Tensor, int]:

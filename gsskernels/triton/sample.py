@@ -27,7 +27,7 @@ from gsskernels.triton.codes import has_descriptors, operand, padded_bias
 from gsskernels.triton.launch import architecture, launch
 from gsskernels.triton.plan import plan_sample
 from gsskernels.triton.rows import aligned_features, rows_of, tile_of_rows, tiles
-from gsskernels.triton.tiles import NOTHING, better, code_tile, tile_best, write_merged
+from gsskernels.triton.tiles import NOTHING, better, score_tile, tile_best, write_merged
 
 
 def linear_sample(x: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, seed: int, dim: int) -> Tensor:
@@ -101,22 +101,16 @@ def _sample_kernel(
     n = batch * per_batch + r
     x_rows = x_ptr + batch * batch_stride + r.to(tl.int64)[:, None] * row_stride
     inside = (r < per_batch)[:, None]
-    d = tl.arange(0, BLOCK_FEATURES)
     columns = tl.arange(0, BLOCK_CODES)
     best = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)
     index = tl.full((BLOCK_ROWS,), NOTHING, tl.int32)
     per_split = tl.cdiv(tl.cdiv(codes, BLOCK_CODES), splits) * BLOCK_CODES
     start = split * per_split
     for first in tl.range(start, tl.minimum(start + per_split, codes), BLOCK_CODES):
-        scores = tl.zeros((BLOCK_ROWS, BLOCK_CODES), tl.float32)
-        for c in tl.range(0, features, BLOCK_FEATURES):
-            e = c + d
-            x = tl.load(
-                x_rows + e.to(tl.int64)[None, :] * feature_stride, mask=inside & (e[None, :] < features), other=0.0
-            )
-            w = code_tile(table, first, c, codes, features, step, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR)
-            scores = tl.dot(x, w.T, scores, input_precision="tf32x3")
-        scores += tl.load(bias_ptr + first + columns)[None, :]
+        scores = score_tile(
+            x_rows, inside, feature_stride, table, bias_ptr, first, codes, features, step,
+            BLOCK_ROWS, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR,
+        )  # fmt: skip
         noise = _gumbel(seed, n, first, BLOCK_ROWS, BLOCK_CODES)
         tile_max, column = tile_best(scores * inverse_temperature + noise, columns)
         wins = better(tile_max, best, index)

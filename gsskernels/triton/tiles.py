@@ -39,6 +39,24 @@ def code_tile(
 
 
 @triton.jit
+def score_tile(
+    x_rows, inside, feature_stride, table, bias_ptr, first, codes, features, step,
+    BLOCK_ROWS: tl.constexpr, BLOCK_CODES: tl.constexpr, BLOCK_FEATURES: tl.constexpr, DESCRIPTOR: tl.constexpr,
+):  # fmt: skip
+    """<x_n, w_v> + b_v of a tile of rows (pointers (N, 1) and which are real, alike) and the codes first.. ; float32
+    operands by three tf32 products each, which is about the rounding of float32."""
+    d = tl.arange(0, BLOCK_FEATURES)
+    scores = tl.zeros((BLOCK_ROWS, BLOCK_CODES), tl.float32)
+    for c in tl.range(0, features, BLOCK_FEATURES):
+        e = c + d
+        pointers = x_rows + e.to(tl.int64)[None, :] * feature_stride
+        x = tl.load(pointers, mask=inside & (e[None, :] < features), other=0.0)
+        w = code_tile(table, first, c, codes, features, step, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR)
+        scores = tl.dot(x, w.T, scores, input_precision="tf32x3")
+    return scores + tl.load(bias_ptr + first + tl.arange(0, BLOCK_CODES))[None, :]
+
+
+@triton.jit
 def tile_best(scores, columns):
     """Maximum of every row and the lowest column that has it. NaN loses to any number and equals nothing."""
     best = tl.max(scores, 1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gsskernels import linear_argmax, nearest_code
-from gsskernels.triton import certified, launch
+from gsskernels.triton import certified, decide, launch
 from gsskernels.triton.codes import split_codes
 from gsskernels.triton.plan import SM_80, SM_90, SM_100, Architecture
 from gsskernels.triton.rows import rows_of
@@ -38,7 +38,7 @@ def assert_as_reference(x: Tensor, table: Tensor, bias: Tensor | None = None, di
     assert torch.equal(linear_argmax(x, table, bias, dim=dim), wanted)
 
 
-def undecided(x: Tensor, table: Tensor, parts: int = certified.ONE) -> int:
+def undecided(x: Tensor, table: Tensor, parts: int = decide.ONE) -> int:
     """Rows that a fast pass leaves to the next one."""
     rows, out = rows_of(x, 1), torch.zeros(len(x), dtype=torch.int64, device=x.device)
     return int(certified._fast_pass(rows, split_codes(table, None, True), out, parts, None).count)
@@ -64,7 +64,7 @@ def test_each_pass_leaves_fewer_rows(device: torch.device) -> None:
     base = made(20, 16)
     table = torch.cat([base, base + 2.0**-7 * (torch.arange(16) == 3)]).to(device)
     x = (base + 0.3 * made(20, 16, seed=1)).to(device)
-    first, second = undecided(x, table), undecided(x, table, certified.TWO)
+    first, second = undecided(x, table), undecided(x, table, decide.TWO)
     assert first > 10 and second < first / 4
     assert_as_reference(x, table)
 
