@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..attention import transformers_attention
+from .hrnet import HRNetV2
+from .resnet import ResNetV1c
 
 ATTENTION = "gss"
+
+# Official backbones that transformers lacks, by the name that `model_type` gives them.
+OWN: dict[str, type[HRNetV2] | type[ResNetV1c]] = {"resnet_v1c": ResNetV1c, "hrnet_v2": HRNetV2}
 
 # The ImageNet statistics that nearly every published backbone was trained with, for images in 0..1.
 MEAN = (0.485, 0.456, 0.406)
@@ -23,24 +30,20 @@ class ImageEncoder(nn.Module):
 
     Args:
         config: a transformers backbone configuration as a mapping: `model_type` ("resnet", "swin", "dinov2", ...) and
-            that configuration's own keys, `out_features` among them. Weights are random.
+            that configuration's own keys, `out_features` among them. "resnet_v1c" and "hrnet_v2" are `ResNetV1c` and
+            `HRNetV2` of this package, with the keys of their constructors. Weights are random.
 
     Raises:
-        ValueError: no `model_type` or one that transformers does not know, a key that its configuration does not have,
-            or a finest map that is not a quarter of the image's side.
+        ValueError: no `model_type` or an unknown one, a key that its configuration does not have or a value it cannot
+            build, or a finest map that is not a quarter of the image's side.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        from transformers import AttentionInterface, AutoBackbone
-
         super().__init__()
-        AttentionInterface.register(ATTENTION, transformers_attention)
-        self.backbone = AutoBackbone.from_config(_transformers_config(config))
-        if getattr(self.backbone, "_supports_attention_backend", False):
-            self.backbone.set_attn_implementation(ATTENTION)
+        self.backbone = _own(config) if config.get("model_type") in OWN else _transformers(config)
         self.channels: list[int] = list(self.backbone.channels)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255, persistent=False)
@@ -48,7 +51,8 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         pixels = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return list(self.backbone(pixels).feature_maps)
+        maps = self.backbone(pixels)
+        return maps if isinstance(maps, list) else list(maps.feature_maps)
 
     @torch.no_grad()
     def _require_quarter_size(self) -> None:
@@ -65,8 +69,16 @@ class ImageEncoder(nn.Module):
     def load_pretrained(self, name: str) -> None:
         """Take the weights of a checkpoint of this architecture: a folder, or a Hugging Face repository.
 
+        A file is read in the layout of official checkpoints, see `gss.convert.backbones`; so are all weights of
+        "resnet_v1c" and "hrnet_v2".
+
         Raises ValueError if the checkpoint lacks weights that this configuration has, or has them in another shape.
         """
+        if Path(name).is_file() or isinstance(self.backbone, tuple(OWN.values())):
+            from ..convert.backbones import load_pretrained_file
+
+            load_pretrained_file(self.backbone, name)
+            return
         try:
             source, found = type(self.backbone).from_pretrained(
                 name, config=self.backbone.config, output_loading_info=True
@@ -83,6 +95,36 @@ class ImageEncoder(nn.Module):
         self.backbone.load_state_dict(source.state_dict())
 
 
+def _own(config: Mapping[str, Any]) -> Any:
+    keys = {key: value for key, value in config.items() if key != "model_type"}
+    backbone = OWN[config["model_type"]]
+    known = list(inspect.signature(backbone).parameters)
+    for key in keys:
+        if key not in known:
+            raise ValueError(f"backbone.{key}: {backbone.__name__} has no such key{_hint(key, known, 1)}")
+    try:
+        return backbone(**keys)
+    except ValueError as error:
+        raise ValueError(f"backbone.{error}") from error
+    except TypeError as error:
+        raise ValueError(f"backbone: {backbone.__name__} got a value of the wrong type: {error}") from error
+
+
+def _transformers(config: Mapping[str, Any]) -> Any:
+    from transformers import AttentionInterface, AutoBackbone
+
+    AttentionInterface.register(ATTENTION, transformers_attention)
+    backbone = AutoBackbone.from_config(_transformers_config(config))
+    if getattr(backbone, "_supports_attention_backend", False):
+        backbone.set_attn_implementation(ATTENTION)
+    return backbone
+
+
+def _hint(word: str, known: list[str], count: int) -> str:
+    close = difflib.get_close_matches(word, known, n=count)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
 def _transformers_config(keys: Mapping[str, Any]) -> Any:
     """The configuration that `keys` describe; transformers itself would take unknown keys without a word."""
     from transformers import CONFIG_MAPPING
@@ -90,14 +132,15 @@ def _transformers_config(keys: Mapping[str, Any]) -> Any:
     known = {key: value for key, value in keys.items() if key != "model_type"}
     model_type = keys.get("model_type")
     if model_type not in CONFIG_MAPPING:
-        close = difflib.get_close_matches(str(model_type), list(CONFIG_MAPPING.keys()), n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise ValueError(f"backbone.model_type: expected the name of a transformers model, got {model_type!r}{hint}")
+        hint = _hint(str(model_type), [*OWN, *CONFIG_MAPPING.keys()], 3)
+        raise ValueError(
+            f"backbone.model_type: expected the name of a transformers model, got {model_type!r}{hint} "
+            f"(beside those there are {' and '.join(OWN)})"
+        )
     configuration = CONFIG_MAPPING[model_type]
     default = configuration()
     for key in known:
         if not hasattr(default, key):
-            close = difflib.get_close_matches(key, list(vars(default)), n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = _hint(key, list(vars(default)), 1)
             raise ValueError(f"backbone.{key}: {configuration.__name__} has no such key{hint}")
     return configuration(**known)

@@ -57,8 +57,11 @@ def assert_same(maskige: Tensor, palette: Tensor, **options: object) -> None:
         torch.testing.assert_close(got[1], wanted[1], rtol=1e-6, atol=float(largest) * 2.0**-18)
 
 
-@pytest.mark.parametrize("margin", [False, True])
-@pytest.mark.parametrize("num_classes", [1, 2, 3, 19, 150, 255, 256, 300])
+# Label dtypes change after 255, lists of cells overflow at many; without margins lists are of the first order.
+@pytest.mark.parametrize(
+    ("num_classes", "margin"),
+    [*((k, True) for k in (1, 2, 3, 19, 150, 255, 256, 300)), (2, False), (19, False), (256, False)],
+)
 def test_class_counts(device: torch.device, path: str, num_classes: int, margin: bool) -> None:
     image = (torch.rand(3, 37, 41, generator=seeded()) * 320 - 30).to(device)  # some outside the grid
     assert_same(image, random_palette(num_classes, device), margin=margin)
@@ -79,7 +82,7 @@ def test_dtypes_and_strides(device: torch.device, path: str, dtype: torch.dtype)
         image.permute(1, 0, 2, 3)[:, None].expand(3, 2, 2, 4, 20).transpose(0, 2),
     )
     palette = random_palette(6, device)
-    for view in views:
+    for view in views if dtype is torch.float32 else views[:3]:  # strides have nothing to do with the dtype
         assert_same(view, palette, margin=True)
     assert_same(views[1], palette.to(torch.int64), size=(7, 15))
     assert_same(views[2], palette.to(torch.float64).t().contiguous().t(), size=(9, 28), margin=True)

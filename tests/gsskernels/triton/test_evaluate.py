@@ -25,9 +25,16 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(decode, "BLOCK", 512)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
+SIZES = [("vote", (10, 33)), ("vote", (21, 50)), ("vote", (7, 25)), ("rgb", (12, 35)), ("rgb", (10, 33))]
+
+
+# Every way to the target's size with the narrowest and the widest ids, the other dtypes with one of each kernel.
 @pytest.mark.parametrize(
-    "resize, size", [("vote", (10, 33)), ("vote", (21, 50)), ("vote", (7, 25)), ("rgb", (12, 35)), ("rgb", (10, 33))]
+    ("dtype", "resize", "size"),
+    [
+        *((dtype, *way) for dtype in (torch.uint8, torch.int64) for way in SIZES),
+        *((dtype, *way) for dtype in (torch.int8, torch.int16, torch.int32) for way in (SIZES[1], SIZES[3])),
+    ],
 )
 def test_counts(device: torch.device, path: None, dtype: torch.dtype, resize: str, size: tuple[int, int]) -> None:
     image = torch.rand(2, 3, 10, 33, generator=seeded()) * 255

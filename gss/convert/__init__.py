@@ -1,0 +1,1 @@
+"""Weights of others in the layouts of this project, read without executing anything that the files contain."""

@@ -1,0 +1,131 @@
+"""The restricted reader: what torch.save writes comes back, damaged files give a ValueError and nothing else."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gss.convert.machine import Inert
+from gss.convert.pickles import read_checkpoint
+from tests.gss.convert.checkpoint_files import archive, example, legacy, read, same, saved, tensor_pickle
+
+FORMS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+EXAMPLES = settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@FORMS
+def test_what_torch_saves_comes_back(zipped: bool, tmp_path: Path) -> None:
+    wanted = example()
+    got = read(tmp_path, saved(wanted, zipped))
+    assert same(got, wanted)
+    assert isinstance(got["state_dict"], OrderedDict)
+    assert not got["state_dict"]["c"].requires_grad
+    # Two views of one storage still share it, and writing leaves the file alone.
+    got["state_dict"]["a"][0, 2] = 99
+    assert got["state_dict"]["b"][0, 0] == 99
+    assert same(read_checkpoint(tmp_path / "file.pth"), wanted)
+
+
+@FORMS
+def test_the_attributes_of_a_state_dict_do_not_hinder(zipped: bool, tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
+    optimizer = torch.optim.AdamW(module.parameters())
+    module(torch.ones(1, 2, 5, 5)).sum().backward()
+    optimizer.step()
+    got = read(tmp_path, saved([module.state_dict(), optimizer.state_dict()], zipped))
+    assert same(got[0], module.state_dict())
+    assert same(got[1], optimizer.state_dict())
+
+
+@FORMS
+def test_whole_modules_are_inert(zipped: bool, tmp_path: Path) -> None:
+    module = torch.nn.Linear(2, 3)
+    content = saved(module, zipped)
+    with pytest.raises(ValueError, match=r"'torch\.nn\.modules\.linear\.Linear' is not allowed"):
+        read(tmp_path, content)
+    got = read(tmp_path, content, classes=["torch.nn.modules.linear.Linear"])
+    assert isinstance(got, Inert) and got.name == "torch.nn.modules.linear.Linear"
+    assert got.attributes["in_features"] == 2
+    assert torch.equal(got.attributes["_parameters"]["weight"], module.weight)
+
+
+@FORMS
+def test_truncated_anywhere(zipped: bool, tmp_path: Path) -> None:
+    content = saved(example(), zipped)
+    for length in {*range(0, len(content), 37), *range(64), *range(len(content) - 64, len(content))}:
+        with pytest.raises(ValueError, match=r"file\.pth: not a readable torch checkpoint"):
+            read(tmp_path, content[:length])
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"hello\n" * 50, b"PK\x03\x04", b"\x80\x02K\x01."])
+def test_other_files(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not a readable torch checkpoint"):
+        read(tmp_path, content)
+
+
+def test_missing_files_stay_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_checkpoint(tmp_path / "none.pth")
+
+
+def readable_or_refused(tmp_path: Path, content: bytes) -> None:
+    """Any other exception fails the test."""
+    try:
+        read(tmp_path, content, classes=["torch.nn.modules.linear.Linear"])
+    except ValueError as error:
+        assert "not a readable torch checkpoint" in str(error)
+
+
+@FORMS
+@EXAMPLES
+@given(data=st.data())
+def test_damaged_files(zipped: bool, data: st.DataObject, tmp_path: Path) -> None:
+    content = bytearray(saved([example(), torch.nn.Linear(2, 2)], zipped))
+    for _ in range(data.draw(st.integers(1, 6))):
+        position = data.draw(st.integers(0, len(content) - 1))
+        content[position] = data.draw(st.integers(0, 255))
+    readable_or_refused(tmp_path, bytes(content))
+
+
+INSTRUCTIONS = [
+    *[
+        b"K\x01",
+        b"K\x00",
+        b"N",
+        b"\x88",
+        b"(",
+        b"t",
+        b")",
+        b"\x85",
+        b"\x86",
+        b"]",
+        b"a",
+        b"e",
+        b"}",
+        b"s",
+        b"u",
+        b"\x8f",
+    ],
+    *[b"\x90", b"\x91", b"0", b"1", b"2", b"q\x00", b"h\x00", b"\x94", b"R", b"\x81", b"b", b"Q"],
+    b"X\x07\x00\x00\x00storage",
+    *[f"c{name}\n".encode() for name in ("torch\nSize", "torch\nFloatStorage", "torch\ndevice", "_codecs\nencode")],
+    *[f"c{name}\n".encode() for name in ("collections\nOrderedDict", "__builtin__\nset", "__builtin__\nbytes")],
+    *[f"ctorch._utils\n_rebuild_{name}\n".encode() for name in ("tensor_v2", "parameter")],
+    b"ctorch.nn.modules.linear\nLinear\n",
+    tensor_pickle(4, 0, (4,), (1,))[2:-1],
+]
+
+
+@EXAMPLES
+@given(pickled=st.lists(st.sampled_from(INSTRUCTIONS), max_size=40).map(b"".join))
+def test_any_sequence_of_instructions(pickled: bytes, tmp_path: Path) -> None:
+    readable_or_refused(tmp_path, archive(b"\x80\x02" + pickled + b".", **{"0": bytes(16)}))
+    readable_or_refused(tmp_path, legacy(b"\x80\x02" + pickled + b"."))
