@@ -67,10 +67,6 @@ FULL_SIZE: dict[str, dict[str, Any]] = {
     },
 }
 
-pytestmark = pytest.mark.skipif(
-    FOLDER is None, reason="GSS_OFFICIAL_FIXTURES does not name a folder of recorded tensors"
-)
-
 
 def maps_of(encoder: ImageEncoder, image: Tensor) -> list[Tensor]:
     """What the encoder does after normalising, which the recordings leave out."""

@@ -10,10 +10,6 @@ from gss.training.schedule import WARMUP_RATIO, learning_rate_at
 
 FOLDER = os.environ.get("GSS_OFFICIAL_FIXTURES")
 
-pytestmark = pytest.mark.skipif(
-    FOLDER is None, reason="GSS_OFFICIAL_FIXTURES does not name a folder of recorded tensors"
-)
-
 
 def test_learning_rates() -> None:
     cases = json.loads((Path(FOLDER) / "10_lr.json").read_text())["cases"]
