@@ -56,8 +56,9 @@ def ways(model: gss.GSS, image: Tensor) -> Iterator[tuple[str, Tensor]]:
     size = (image.shape[1], image.shape[2])
     if size[0] % ALIGNMENT or size[1] % ALIGNMENT:
         raise ValueError(f"image: expected sides that are multiples of {ALIGNMENT}, got {size}")
-    head, codebook, patches = model.token_head, model.tokenizer.quantizer.codebook, model.code_patches()
-    fused, hidden = model.trunk(model.encoder(image[None]))
+    head, codebook, patches = model.token_head, model.tokenizer.codebook, model.code_patches()
+    features = model.encoder(image[None])
+    fused, hidden = model.trunk(features)
     logits = torch.einsum("bchw,vc->bhwv", hidden, head.weight) + head.bias
     probability = logits.softmax(-1)
 
@@ -77,7 +78,7 @@ def ways(model: gss.GSS, image: Tensor) -> Iterator[tuple[str, Tensor]]:
         "class marginals",
         resized(F.pixel_shuffle(votes.permute(0, 4, 3, 1, 2).flatten(1, 2), model.tokenizer.stride)),
     )
-    yield "auxiliary pixel head", resized(model.pixel_head(fused))
+    yield "auxiliary pixel head", resized(model.pixel_head(features, fused))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from gss.files import write_text
 from gss.recipe import load_recipe
 from gss.training.run import build_gss, data_palette, run_stage
 from gss.training.sampling import derive_seed
-from gss.training.stages import TokenizerTraining, class_weights
+from gss.training.losses import class_weights
+from gss.training.stages import TokenizerTraining
 
 # Name -> overrides. The first is the recipe itself.
 VARIANTS: dict[str, list[str]] = {

@@ -56,7 +56,7 @@ def ceiling(model: GSS, dataset: FolderDataset, progress: Progress | None = None
     working = SegmentationMetrics(palette.num_classes, palette.class_names)
     full = SegmentationMetrics(palette.num_classes, palette.class_names)
     use = torch.zeros(tokenizer.codes, dtype=torch.int64)
-    device = tokenizer.quantizer.codebook.device
+    device = tokenizer.codebook.device
     for index in range(len(dataset)):
         label = dataset[index]["label"][None].to(device)
         right, bottom = -label.shape[-1] % ALIGNMENT, -label.shape[-2] % ALIGNMENT
@@ -66,8 +66,8 @@ def ceiling(model: GSS, dataset: FolderDataset, progress: Progress | None = None
         small = resize_labels(label, size, palette.num_classes)
         tokens = tokenizer.encode(model.maskige.encode(small))
         painted = tokenizer.decode(tokens)
-        working.update(model.maskige.decode(painted).labels, small)
-        full.update(model.maskige.decode(painted, size=(height, width)).labels, label)
+        working.update(model.classify(painted).labels, small)
+        full.update(model.classify(painted, (height, width)).labels, label)
         use += torch.bincount(tokens.flatten().cpu(), minlength=tokenizer.codes)
         if progress is not None:
             progress(index + 1, len(dataset))

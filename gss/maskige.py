@@ -6,14 +6,19 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import gsskernels
 
 from .palette import Palette
 
+# Planes of one class each that exist at the maskige's size while votes are counted.
+CLASSES_AT_A_TIME = 8
+
 
 class DecodedMaskige(NamedTuple):
-    """`labels` (B, H, W) uint8; `margin` (B, H, W) float32 in colour levels, see `gsskernels.maskige_decode`."""
+    """`labels` (B, H, W) uint8; `margin` (B, H, W) float32, how clearly the class won: for the nearest colour in colour
+    levels, see `gsskernels.maskige_decode`; for a learned X^-1 a difference of probabilities."""
 
     labels: Tensor
     margin: Tensor
@@ -45,3 +50,18 @@ class Maskige(nn.Module):
     def decode(self, maskige: Tensor, size: tuple[int, int] | None = None) -> DecodedMaskige:
         """maskige (B, 3, h, w) in 0..1 -> labels and margin at `size`, resized by the vote of neighbouring classes."""
         return DecodedMaskige(*gsskernels.maskige_decode(maskige * 255, self.colors, size=size, margin=True))
+
+    def votes(self, maskige: Tensor, size: tuple[int, int]) -> Tensor:
+        """maskige (B, 3, h, w) in 0..1 -> share of each class in every pixel of `size`, (B, K, *size) float32.
+
+        One-hot planes resized bilinearly, as the official system does (spec paragraph 2.5), a few classes at a time.
+        """
+        labels = gsskernels.maskige_decode(maskige * 255, self.colors)
+        if labels.shape[-2:] == size:
+            return F.one_hot(labels.long(), self.palette.num_classes).movedim(-1, 1).float()
+        votes = maskige.new_empty((len(labels), self.palette.num_classes, *size), dtype=torch.float32)
+        for first in range(0, self.palette.num_classes, CLASSES_AT_A_TIME):
+            classes = torch.arange(first, min(first + CLASSES_AT_A_TIME, self.palette.num_classes), device=votes.device)
+            planes = (labels[:, None] == classes[:, None, None]).float()
+            votes[:, classes] = F.interpolate(planes, size=size, mode="bilinear", align_corners=False)
+        return votes

@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,13 +16,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .backbones import ImageEncoder
-from .config import PriorConfig, TokenizerConfig
+from .config import CompactConfig, InverseConfig, PriorConfig, tokenizer_config
 from .inference import pad_to_alignment, to_images
-from .maskige import Maskige
+from .inverse import Inverse
+from .maskige import DecodedMaskige, Maskige
 from .palette import Palette
-from .prior import TokenHead, Trunk
+from .prior import PixelHead, TokenHead, Trunk
 from .result import Result
-from .tokenizers.compact import CompactTokenizer
+from .tokenizers.protocol import build_tokenizer
 
 if TYPE_CHECKING:
     from .twin import PixelClassifier
@@ -41,7 +42,7 @@ class Prediction(NamedTuple):
 
 
 class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-segmentation", "generative"]):
-    """Generative semantic segmentation (arXiv 2303.11316) with the compact tokenizer.
+    """Generative semantic segmentation (arXiv 2303.11316).
 
     The arguments are plain mappings, so that `save_pretrained` writes them to config.json and `from_pretrained`
     rebuilds the model from the folder alone.
@@ -49,8 +50,9 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
     Args:
         palette: `Palette.to_dict()`.
         backbone: see `gss.backbones.ImageEncoder`.
-        tokenizer: the fields of `gss.config.TokenizerConfig`.
+        tokenizer: `type` and the fields of `gss.config.CompactConfig` or `gss.config.DalleConfig`.
         prior: the fields of `gss.config.PriorConfig`.
+        inverse: the fields of `gss.config.InverseConfig`; the nearest palette colour by default.
     """
 
     architecture = "gss"
@@ -61,36 +63,59 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         backbone: Mapping[str, Any],
         tokenizer: Mapping[str, Any],
         prior: Mapping[str, Any],
+        inverse: Mapping[str, Any] | None = None,
         architecture: str = "gss",
     ) -> None:
         super().__init__()
         require_architecture(architecture, self.architecture)
         self.palette = Palette.from_dict(dict(palette))
         self.prior_config = PriorConfig(**prior)
-        self.tokenizer_config = TokenizerConfig(**tokenizer)
+        self.tokenizer_config = tokenizer_config(tokenizer)
+        self.inverse_config = InverseConfig(**(inverse or {}))
+        classes = self.palette.num_classes
         self.maskige = Maskige(self.palette)
-        self.tokenizer = CompactTokenizer(self.tokenizer_config)
+        self.tokenizer = build_tokenizer(self.tokenizer_config)
         self.encoder = ImageEncoder(backbone)
         self.trunk = Trunk(self.encoder.channels, self.prior_config)
-        patch = self.palette.num_classes * self.tokenizer.stride**2 if self.prior_config.share_codes else 0
+        patch = classes * self.tokenizer.stride**2 if self.prior_config.share_codes else 0
         self.token_head = TokenHead(self.prior_config.head_channels, self.tokenizer.codes, patch)
         # Training only: fills unlabelled areas, so that every maskige pixel has a colour (paper section 3.3).
-        self.pixel_head = nn.Conv2d(self.prior_config.trunk_channels, self.palette.num_classes, 1)
+        branch = self.prior_config.pixel_branch
+        self.pixel_head = PixelHead(self.encoder.channels, classes, self.prior_config) if branch != "none" else None
+        self.inverse = Inverse(classes, self.inverse_config) if self.inverse_config.type != "nearest" else None
 
     def forward(self, images: Tensor) -> Prediction:
         """images uint8 (B, 3, H, W), any size -> Prediction at that size."""
         height, width = images.shape[-2:]
         padded = pad_to_alignment(images)
-        _, hidden = self.trunk(self.encoder(padded))
+        tokens, maskige = self.paint(self.encoder(padded))
+        decoded = self.classify(maskige, (padded.shape[-2], padded.shape[-1]))
+        return Prediction(tokens, maskige, decoded.labels[:, :height, :width], decoded.margin[:, :height, :width])
+
+    def paint(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Feature maps, finest first -> tokens (B, h, w) and the maskige (B, 3, h*stride, w*stride) they decode to."""
+        _, hidden = self.trunk(features)
         if self.prior_config.decode == "consensus":
             patches = self.token_head.code_features if self.prior_config.share_codes else self.code_patches()
-            tokens, codes = self.token_head.consensus(hidden, patches, self.tokenizer.quantizer.codebook)
-            maskige = self.tokenizer.decode_vectors(codes)
-        else:
-            tokens = self.token_head.tokens(hidden)
-            maskige = self.tokenizer.decode(tokens)
-        decoded = self.maskige.decode(maskige, size=(padded.shape[-2], padded.shape[-1]))
-        return Prediction(tokens, maskige, decoded.labels[:, :height, :width], decoded.margin[:, :height, :width])
+            tokens, codes = self.token_head.consensus(hidden, patches, self.tokenizer.codebook)
+            return tokens, self.tokenizer.decode_vectors(codes)
+        tokens = self.token_head.tokens(hidden)
+        return tokens, self.tokenizer.decode(tokens)
+
+    def classify(self, maskige: Tensor, size: tuple[int, int] | None = None) -> DecodedMaskige:
+        """X^-1: a painted maskige (B, 3, h, w) in 0..1 -> labels and margin (B, *size), by default at its own size."""
+        if self.inverse is None:
+            return self.maskige.decode(maskige, size)
+        return self.inverse.decode(maskige, size)
+
+    def class_scores(self, maskige: Tensor, size: tuple[int, int]) -> Tensor:
+        """X^-1 before it decides, (B, K, *size) float32: what windows and scales are averaged in.
+
+        For the nearest colour the share of each class among the pixels that fall together, for a learned X^-1 logits.
+        """
+        if self.inverse is None:
+            return self.maskige.votes(maskige, size)
+        return self.inverse.scores(maskige, size)
 
     @torch.no_grad()
     def code_patches(self) -> Tensor:
@@ -136,9 +161,12 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
 
     def num_parameters(self) -> dict[str, int]:
         """Learned parameters by part, codebook included."""
-        parts = ("tokenizer", "encoder", "trunk", "token_head")
+        parts: tuple[str, ...] = ("tokenizer", "encoder", "trunk", "token_head")
+        if self.inverse is not None:
+            parts += ("inverse",)
         counts = {name: sum(p.numel() for p in getattr(self, name).parameters()) for name in parts}
-        counts["tokenizer"] += self.tokenizer.quantizer.codebook.numel()
+        if isinstance(self.tokenizer_config, CompactConfig):
+            counts["tokenizer"] += self.tokenizer.codebook.numel()  # a buffer, moved by averages instead of gradients
         return counts
 
 

@@ -23,12 +23,29 @@ class ConvNormReLU(nn.Sequential):
         super().__init__(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
+class LevelFusion(nn.Module):
+    """Every level to `level_channels`, resized to the finest level's size, concatenated and fused to `outputs`."""
+
+    def __init__(self, channels: Sequence[int], level_channels: int, outputs: int) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(ConvNormReLU(c, level_channels) for c in channels)
+        self.fusion = ConvNormReLU(level_channels * len(channels), outputs)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        size = features[0].shape[-2:]
+        levels = [
+            F.interpolate(level(feature), size=size, mode="bilinear", align_corners=False)
+            for level, feature in zip(self.levels, features, strict=True)
+        ]
+        return self.fusion(torch.cat(levels, 1))
+
+
 class Trunk(nn.Module):
     """Multi-level aggregation and Swin blocks.
 
-    Every feature level is brought to `level_channels`, resized to the finest level, concatenated and fused; the Swin
-    blocks then mix the fused map. Returns (fused, hidden): the map before the Swin blocks, which the auxiliary pixel
-    head reads, and the `head_channels` map after them, both at the finest level's size.
+    The feature levels are fused into one map, which the Swin blocks then mix. Returns (fused, hidden): the map before
+    the Swin blocks, which the auxiliary pixel head reads, and the `head_channels` map after them, both at the finest
+    level's size.
 
     With `swin_stride` 1 the Swin blocks see the fused map itself, as in the paper. With 2 they see 2x2 cells merged
     into one, at a quarter of the cost, and their result is added to the fused map: the small recipes' choice.
@@ -37,8 +54,7 @@ class Trunk(nn.Module):
     def __init__(self, channels: Sequence[int], config: PriorConfig) -> None:
         super().__init__()
         self.swin_stride = config.swin_stride
-        self.levels = nn.ModuleList(ConvNormReLU(c, config.level_channels) for c in channels)
-        self.fusion = ConvNormReLU(config.level_channels * len(channels), config.trunk_channels)
+        self.aggregate = LevelFusion(channels, config.level_channels, config.trunk_channels)
         self.merge, self.expand = _merge_and_expand(config)
         self.blocks = nn.ModuleList(
             SwinBlock(config.swin_channels, config.swin_heads, config.window, config.window // 2 if i % 2 else 0)
@@ -50,12 +66,8 @@ class Trunk(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        size = features[0].shape[-2:]
-        levels = [
-            F.interpolate(level(feature), size=size, mode="bilinear", align_corners=False)
-            for level, feature in zip(self.levels, features, strict=True)
-        ]
-        fused = self.fusion(torch.cat(levels, 1))
+        fused = self.aggregate(features)
+        size = fused.shape[-2:]
         even = F.pad(fused, (0, -size[1] % self.swin_stride, 0, -size[0] % self.swin_stride))
         x = self.merge(even).permute(0, 2, 3, 1)
         for block in self.blocks:
@@ -81,6 +93,24 @@ def _merge_and_expand(config: PriorConfig) -> tuple[nn.Module, nn.Module]:
     merge = nn.Conv2d(config.trunk_channels, config.swin_channels, 2, stride=2)
     expand = nn.Sequential(nn.Conv2d(config.swin_channels, 4 * config.trunk_channels, 1), nn.PixelShuffle(2))
     return merge, expand
+
+
+class PixelHead(nn.Module):
+    """The auxiliary classifier of training, which fills unlabelled areas (paper section 3.3, spec paragraph 2.3).
+
+    It reads the map that the trunk fused, or with `pixel_branch` "separate" one that it fuses itself.
+    """
+
+    def __init__(self, channels: Sequence[int], num_classes: int, config: PriorConfig) -> None:
+        super().__init__()
+        separate = config.pixel_branch == "separate"
+        width = config.level_channels if separate else config.trunk_channels
+        self.aggregate = LevelFusion(channels, width, width) if separate else None
+        self.classifier = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, features: Sequence[Tensor], fused: Tensor) -> Tensor:
+        """Class logits (B, K, h, w) at the finest level's size."""
+        return self.classifier(fused if self.aggregate is None else self.aggregate(features))
 
 
 class TokenHead(nn.Module):

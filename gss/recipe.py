@@ -141,6 +141,8 @@ def _convert(value: Any, expected: Any, path: str, source: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
+        if dataclasses.is_dataclass(arguments[0]):
+            return _convert_dataclass(value, _kind(value, arguments, path, source), path, source)
         (only,) = (argument for argument in arguments if argument is not type(None))
         return _convert(value, only, path, source)
     if origin is Literal:
@@ -168,6 +170,17 @@ def _convert(value: Any, expected: Any, path: str, source: str) -> Any:
             raise _wrong(value, "a mapping", path, source)
         return dict(value)
     return _convert_scalar(value, expected, path, source)
+
+
+def _kind(value: Any, kinds: Sequence[type], path: str, source: str) -> type:
+    """Which of several dataclasses a mapping means: the one of its `type`, by default the first."""
+    by_name = {typing.get_args(typing.get_type_hints(kind)["type"])[0]: kind for kind in kinds}
+    name = value.get("type", next(iter(by_name))) if isinstance(value, Mapping) else next(iter(by_name))
+    if not isinstance(name, str) or name not in by_name:
+        raise _wrong(
+            name, f"one of {', '.join(map(repr, by_name))}", f"{path}.type", source, _suggest(str(name), by_name)
+        )
+    return by_name[name]
 
 
 def _convert_dataclass(value: Any, expected: type, path: str, source: str) -> Any:

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..config import DalleConfig
 from ..files import PathLike
-from ..tokenizers.dalle import DalleConfig, DalleTokenizer
+from ..tokenizers.dalle import DalleTokenizer
 from .machine import Inert, describe
 from .pickles import read_checkpoint
 

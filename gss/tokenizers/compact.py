@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import TokenizerConfig
+from ..config import CompactConfig
 from .vector_quantizer import Quantized, VectorQuantizer
 
 
@@ -34,7 +34,7 @@ class CompactTokenizer(nn.Module):
     the caller crops. Raises ValueError for anything but three channels.
     """
 
-    def __init__(self, config: TokenizerConfig) -> None:
+    def __init__(self, config: CompactConfig) -> None:
         super().__init__()
         self.stride = config.stride
         pixels = 3 * config.stride**2
@@ -58,6 +58,11 @@ class CompactTokenizer(nn.Module):
     def codes(self) -> int:
         """V, the size of the codebook."""
         return self.quantizer.codes
+
+    @property
+    def codebook(self) -> Tensor:
+        """What the decoder sees of each token, (V, D)."""
+        return self.quantizer.codebook
 
     def encode(self, maskige: Tensor) -> Tensor:
         """maskige (B, 3, H, W) in 0..1 -> tokens (B, ceil(H/stride), ceil(W/stride)) int64."""

@@ -12,13 +12,13 @@ on a GPU, float32 its arithmetic on a CPU. The two layers that touch the tokens 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gsskernels
+
+from ..config import DalleConfig, require_in_range
 
 GROUPS = 4
 # Pixels are squeezed into 0.1..0.9, so that the logistic function of the decoder can reach them.
@@ -33,32 +33,6 @@ def map_pixels(maskige: Tensor) -> Tensor:
 def unmap_pixels(x: Tensor) -> Tensor:
     """Decoder output after the logistic function -> maskige, clamped to 0..1, any shape: inverse of `map_pixels`."""
     return ((x - PIXEL_MARGIN) / (1 - 2 * PIXEL_MARGIN)).clamp(0, 1)
-
-
-@dataclass(frozen=True)
-class DalleConfig:
-    """Sizes of the dVAE; the defaults are the published model's.
-
-    `codes` V; `encoder_width` and `decoder_width` channels at full resolution (eight times that at token resolution);
-    `code_dim` D, the channels a token becomes first; `GROUPS` groups of so many blocks each.
-    """
-
-    codes: int = 8192
-    encoder_width: int = 256
-    decoder_width: int = 256
-    code_dim: int = 128
-    encoder_blocks: int = 2
-    decoder_blocks: int = 2
-
-    def __post_init__(self) -> None:
-        for name in ("codes", "code_dim", "encoder_blocks", "decoder_blocks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("encoder_width", "decoder_width"):
-            if getattr(self, name) < 4:
-                raise ValueError(
-                    f"{name}: expected at least 4 channels to take a quarter of, got {getattr(self, name)}"
-                )
 
 
 class Conv(nn.Conv2d):
@@ -165,6 +139,7 @@ class DalleTokenizer(nn.Module):
     def __init__(self, config: DalleConfig | None = None) -> None:
         super().__init__()
         self.config = config or DalleConfig()
+        require_in_range(self.config)
         self.encoder = DalleEncoder(self.config)
         self.decoder = DalleDecoder(self.config)
 

@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from gss.config import Recipe, StageConfig
+from gss.config import CompactConfig, Recipe, StageConfig
 from gss.palette import Palette
 from gss.training.checkpoint import weights_digest
 from gss.training.loop import check_precision
 from gss.training.resume import ResumeMismatch, check_stage, final_weights, has_begun, stage_folder, stage_identity
 from gss.training.sampling import check_step_size
 
-STAGES = {"gss": ("tokenizer", "prior"), "pixel-classifier": ("classifier",)}
+# The weights in a run folder.
+MODEL_FILE = "model.safetensors"
 
-# The section of stage 2's identity that names the tokenizer it was trained with.
-TOKENIZER_WEIGHTS = "tokenizer weights"
+STAGES = {"gss": ("tokenizer", "prior", "inverse"), "pixel-classifier": ("classifier",)}
+SETTINGS = {
+    "tokenizer": "tokenizer_stage",
+    "prior": "prior_stage",
+    "inverse": "inverse_stage",
+    "classifier": "prior_stage",
+}
 
 
 class PlannedStage(NamedTuple):
@@ -50,13 +57,36 @@ def plan_stages(recipe: Recipe, palette: Palette, names: Sequence[str], pixels: 
     # what the decoder is given is decided when a photo is segmented
     prior = {key: value for key, value in settings["prior"].items() if key != "decode"}
     network = {"model": recipe.model, "backbone": settings["backbone"], "pretrained": recipe.pretrained, "prior": prior}
-    tokenizer = {"tokenizer": settings["tokenizer"]}
-    sections = {"tokenizer": tokenizer, "prior": network | tokenizer, "classifier": network}
-    stages = []
-    for name in STAGES[recipe.model]:
-        setting = "tokenizer_stage" if name == "tokenizer" else "prior_stage"
-        stages.append(PlannedStage(name, setting, getattr(recipe, setting), {"recipe": sections[name], **shared}))
-    return stages
+    tokenizer = {"tokenizer": settings["tokenizer"], "tokenizer_weights": recipe.tokenizer_weights}
+    inverse = {"inverse": settings["inverse"], "official_parity": recipe.official_parity}
+    sections = {
+        "tokenizer": tokenizer,
+        "prior": network | tokenizer,
+        "inverse": network | tokenizer | inverse,
+        "classifier": network,
+    }
+    start = {} if recipe.start_from is None else {"start_from": weights_digest(Path(recipe.start_from, MODEL_FILE))}
+    return [
+        PlannedStage(
+            name, SETTINGS[name], getattr(recipe, SETTINGS[name]), {"recipe": sections[name] | start, **shared}
+        )
+        for name in stage_names(recipe)
+    ]
+
+
+def stage_names(recipe: Recipe) -> tuple[str, ...]:
+    """The stages that the recipe names, or else all in which something is learned.
+
+    Raises ValueError for a stage that its model does not have.
+    """
+    possible = ["classifier"]
+    if recipe.model == "gss":
+        possible = ["tokenizer"] if isinstance(recipe.tokenizer, CompactConfig) else []
+        possible += ["prior"] if recipe.inverse.type == "nearest" else ["prior", "inverse"]
+    for name in recipe.stages:
+        if name not in possible:
+            raise ValueError(f"stages: expected some of {', '.join(possible)} for this model, got {name!r}")
+    return recipe.stages or tuple(possible)
 
 
 def check_trainable(stages: Sequence[PlannedStage], samples: int, pixels: Sequence[int], device: torch.device) -> None:
@@ -97,29 +127,29 @@ def check_run(run: Path, recipe: Recipe, stages: Sequence[PlannedStage], samples
                 f"  model: was {model!r}, now {recipe.model!r}\nrestore it, or train into a new run directory"
             )
     inputs: dict[str, Any] = {}
-    for stage in stages:
+    for stage, later in zip_longest(stages, stages[1:]):
         folder = stage_folder(run, stage.name)
         identity = stage_identity(
             stage.name, stage.config, seed=recipe.seed, samples=samples, processes=1, inputs=stage.inputs | inputs
         )
         finished = check_stage(folder, identity)
-        if stage.name == "tokenizer" and finished:
-            if finished < stage.config.steps:
-                refuse_longer_tokenizer(run, finished, stage.config.steps)
-            inputs = tokenizer_inputs(final_weights(folder))
+        if finished:
+            if later is not None and finished < stage.config.steps:
+                refuse_longer(run, stage, later, finished)
+            inputs |= weights_of(stage.name, final_weights(folder))
 
 
-def refuse_longer_tokenizer(run: Path, finished: int, steps: int) -> None:
-    """Raises ResumeMismatch where stage 2 has begun, since it predicts the tokens of the tokenizer as it was."""
-    prior = stage_folder(run, "prior")
-    if has_begun(prior):
+def refuse_longer(run: Path, stage: PlannedStage, later: PlannedStage, finished: int) -> None:
+    """Raises ResumeMismatch where the later stage has begun, since it was trained with the earlier one as it was."""
+    follower = stage_folder(run, later.name)
+    if has_begun(follower):
         raise ResumeMismatch(
-            f"tokenizer_stage.steps: was {finished}, now {steps}; but {prior} was trained with the tokenizer of step "
-            f"{finished}, and would not fit a longer trained one. Restore {finished}, or remove {prior} to train both "
-            "the tokenizer and that stage on"
+            f"{stage.setting}.steps: was {finished}, now {stage.config.steps}; but {follower} was trained with the "
+            f"{stage.name} of step {finished}, and would not fit a longer trained one. Restore {finished}, or remove "
+            f"{follower} to train both stages on"
         )
 
 
-def tokenizer_inputs(final: Path) -> dict[str, Any]:
-    """What stage 2 takes from stage 1: the section of its identity that names the tokenizer's final weights."""
-    return {TOKENIZER_WEIGHTS: weights_digest(final)}
+def weights_of(stage: str, final: Path) -> dict[str, Any]:
+    """What later stages take from a finished one: the section of their identity that names its final weights."""
+    return {f"{stage} weights": weights_digest(final)}

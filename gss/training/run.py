@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from PIL import Image
+from safetensors.torch import load_file
 
-from ..config import Recipe, StageConfig
+from ..config import CompactConfig, DalleConfig, Recipe, StageConfig
+from ..convert.dalle import read_dalle
 from ..data.check import DataError, check_folder
 from ..data.folder import FolderDataset, split_files
 from ..data.transforms import Compose, PhotometricDistortion, RandomCrop, RandomFlip, RandomScale
@@ -27,9 +29,10 @@ from ..palette import Palette, get_palette
 from ..recipe import recipe_to_yaml
 from ..twin import PixelClassifier
 from .loop import StageResult, train_stage
-from .plan import PlannedStage, check_run, check_trainable, holds_run, plan_stages, tokenizer_inputs
+from .losses import class_weights
+from .plan import MODEL_FILE, PlannedStage, check_run, check_trainable, holds_run, plan_stages, weights_of
 from .sampling import derive_seed
-from .stages import ClassifierTraining, PriorTraining, TokenizerTraining, class_weights
+from .stages import ClassifierTraining, InverseTraining, PriorTraining, TokenizerTraining
 
 PACKAGES = ("gss", "torch", "transformers", "accelerate", "safetensors", "numpy", "pillow")
 
@@ -100,16 +103,28 @@ def train_stages(
     def train_one(stage: PlannedStage, module: torch.nn.Module, inputs: Mapping[str, Any]) -> StageResult:
         return run_stage(stage.name, module, stage.config, recipe, data, model.palette, run, resume, inputs)
 
-    prior_weights = class_weights(pixels, recipe.prior.class_balance)
-    if isinstance(model, GSS):
-        first, second = stages
-        weights = class_weights(pixels, recipe.tokenizer.class_balance)
-        done = train_one(first, TokenizerTraining(model, weights), first.inputs)
-        inputs = second.inputs | tokenizer_inputs(done.weights)
-        train_one(second, PriorTraining(model, prior_weights), inputs)
-    else:
-        (only,) = stages
-        train_one(only, ClassifierTraining(model, prior_weights), only.inputs)
+    inputs: dict[str, Any] = {}
+    for stage in stages:
+        module = stage_module(stage.name, model, recipe, pixels)
+        done = run_stage(
+            stage.name, module, stage.config, recipe, data, model.palette, run, resume, stage.inputs | inputs
+        )
+        inputs |= weights_of(stage.name, done.weights)
+
+
+def stage_module(
+    name: str, model: GSS | PixelClassifier, recipe: Recipe, pixels: list[int]
+) -> TokenizerTraining | PriorTraining | InverseTraining | ClassifierTraining:
+    """What the stage of that name optimises."""
+    weights = class_weights(pixels, recipe.prior.class_balance)
+    if isinstance(model, PixelClassifier):
+        return ClassifierTraining(model, weights)
+    if name == "tokenizer":
+        assert isinstance(recipe.tokenizer, CompactConfig)  # no other has this stage
+        return TokenizerTraining(model, class_weights(pixels, recipe.tokenizer.class_balance))
+    if name == "prior":
+        return PriorTraining(model, weights)
+    return InverseTraining(model, weights, recipe.official_parity)
 
 
 def build_model(recipe: Recipe, palette: Palette) -> GSS | PixelClassifier:
@@ -126,13 +141,39 @@ def build_gss(recipe: Recipe, palette: Palette) -> GSS:
         backbone=recipe.backbone,
         tokenizer=asdict(recipe.tokenizer),
         prior=asdict(recipe.prior),
+        inverse=asdict(recipe.inverse),
     )
 
 
 def load_pretrained(model: GSS | PixelClassifier, recipe: Recipe) -> None:
-    """Give the image encoder the recipe's pretrained weights, if it names any."""
+    """Give the model the weights of others that the recipe names: of the encoder, of the tokenizer, of a whole run."""
     if recipe.pretrained is not None:
         model.encoder.load_pretrained(recipe.pretrained)
+    if recipe.tokenizer_weights is not None:
+        if not isinstance(model, GSS) or not isinstance(recipe.tokenizer, DalleConfig):
+            raise ValueError("tokenizer_weights: only a generative model with tokenizer.type 'dalle' takes them")
+        folder = Path(recipe.tokenizer_weights)
+        source = read_dalle(folder / "encoder.pkl", folder / "decoder.pkl")
+        model.tokenizer.load_state_dict(source.state_dict())
+    if recipe.start_from is not None:
+        start_from(model, Path(recipe.start_from))
+
+
+def start_from(model: GSS | PixelClassifier, run: Path) -> None:
+    """Take the weights of a finished run; X^-1 may be missing there, and stays as it is.
+
+    Raises ValueError, listing them, for weights that are missing otherwise, unexpected or of another shape.
+    """
+    file = run / MODEL_FILE
+    state, own = load_file(file), model.state_dict()
+    missing = [name for name in own if name not in state and not name.startswith("inverse.")]
+    # a model that only predicts has no use for the head of training
+    unexpected = [name for name in state if name not in own and not name.startswith("pixel_head.")]
+    misshapen = [name for name in own if name in state and own[name].shape != state[name].shape]
+    for what, names in (("lacks", missing), ("has also", unexpected), ("has in another shape", misshapen)):
+        if names:
+            raise ValueError(f"start_from: {file} {what} {len(names)} weights: {', '.join(names[:5])}")
+    model.load_state_dict({name: value for name, value in state.items() if name in own}, strict=False)
 
 
 def data_palette(recipe: Recipe, data: Path) -> Palette:
@@ -180,7 +221,7 @@ def save_model(model: GSS | PixelClassifier, run: Path) -> None:
     with tempfile.TemporaryDirectory(dir=run, prefix=MODEL_PREFIX) as folder:
         model.save_pretrained(folder)
         # The weights first: a run is finished once config.json is there.
-        for file in ("model.safetensors", "README.md", "config.json"):
+        for file in (MODEL_FILE, "README.md", "config.json"):
             source = Path(folder) / file
             if source.exists():
                 with replace_file(run / file) as temporary:

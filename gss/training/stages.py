@@ -13,10 +13,12 @@ from torch.nn import functional as F
 
 import gsskernels
 
-from ..config import TokenizerConfig
+from ..config import CompactConfig
 from ..inference import ALIGNMENT
 from ..model import GSS
+from ..tokenizers.compact import CompactTokenizer
 from ..twin import PixelClassifier
+from .losses import cross_entropy, palette_distances, upsampled_cross_entropy
 
 Batch = Mapping[str, Tensor]
 
@@ -33,7 +35,9 @@ class TokenizerTraining(nn.Module):
 
     def __init__(self, model: GSS, class_weights: Tensor) -> None:
         super().__init__()
-        self.config: TokenizerConfig = model.tokenizer_config
+        if not isinstance(model.tokenizer_config, CompactConfig) or not isinstance(model.tokenizer, CompactTokenizer):
+            raise ValueError(f"tokenizer.type: expected 'compact' to train it, got {model.tokenizer_config.type!r}")
+        self.config = model.tokenizer_config
         self.tokenizer = model.tokenizer
         self.maskige = model.maskige
         self.register_buffer("class_weights", class_weights.float(), persistent=False)
@@ -67,9 +71,14 @@ class PriorTraining(nn.Module):
 
     def __init__(self, model: GSS, class_weights: Tensor) -> None:
         super().__init__()
-        self.model = model
+        if model.pixel_head is None:
+            raise ValueError("prior.pixel_branch: expected 'shared' or 'separate' to train the prior, got 'none'")
+        self.model, self.pixel_head = model, model.pixel_head
         self.register_buffer("class_weights", class_weights.float(), persistent=False)
+        model.requires_grad_(True)
         model.tokenizer.requires_grad_(False)
+        if model.inverse is not None:
+            model.inverse.requires_grad_(False)
         if model.prior_config.share_codes:
             model.token_head.code_features.copy_(model.code_patches())
 
@@ -80,15 +89,22 @@ class PriorTraining(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         model = self.model
-        fused, hidden = model.trunk(model.encoder(batch["image"]))
+        features = model.encoder(batch["image"])
+        fused, hidden = model.trunk(features)
+        return self.losses(features, fused, hidden, batch["label"])
+
+    def losses(self, features: Sequence[Tensor], fused: Tensor, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Of feature maps, what the trunk made of them, and labels (B, H, W) at the image's size."""
+        model = self.model
         size = maskige_size(model.tokenizer.stride, hidden.shape[-2:])
-        labels = resize_labels(batch["label"], size, model.palette.num_classes)
-        pixel_logits = F.interpolate(model.pixel_head(fused).float(), size=size, mode="bilinear", align_corners=False)
-        tokens = self.completed_tokens(labels, pixel_logits.detach())
-        weights = self.cell_weights(batch["label"])
+        resized = resize_labels(labels, size, model.palette.num_classes)
+        pixel_loss, classes = upsampled_cross_entropy(
+            self.pixel_head(features, fused).float(), resized, self.class_weights, model.palette.ignore_index
+        )
+        tokens = self.completed_tokens(resized, classes)
+        weights = self.cell_weights(labels)
         targets = torch.where(weights > 0, tokens, model.tokenizer.codes)
         token_loss = model.token_head.loss(hidden, targets, weights)
-        pixel_loss = cross_entropy(pixel_logits, labels, self.class_weights)
         with torch.no_grad():
             # The first image is enough to watch by, and the whole batch would cost another pass over all codes.
             valid = targets[:1] != model.tokenizer.codes
@@ -102,10 +118,10 @@ class PriorTraining(nn.Module):
         }
 
     @torch.no_grad()
-    def completed_tokens(self, labels: Tensor, pixel_logits: Tensor) -> Tensor:
-        """labels (B, H, W) at maskige size, logits (B, K, H, W) for unlabelled pixels -> tokens (B, h, w)."""
+    def completed_tokens(self, labels: Tensor, classes: Tensor) -> Tensor:
+        """labels (B, H, W) at maskige size, `classes` (B, H, W) for unlabelled pixels -> tokens (B, h, w)."""
         labelled = labels != self.model.palette.ignore_index
-        completed = torch.where(labelled, labels.long(), pixel_logits.argmax(1))
+        completed = torch.where(labelled, labels.long(), classes)
         return self.model.tokenizer.encode(self.model.maskige.encode(completed))
 
     def cell_weights(self, labels: Tensor) -> Tensor:
@@ -119,6 +135,53 @@ class PriorTraining(nn.Module):
         weight = self.class_weights[torch.where(labelled, labels.long(), 0)] * labelled
         share = F.avg_pool2d(labelled[:, None].float(), ALIGNMENT)[:, 0]
         return F.avg_pool2d(weight[:, None], ALIGNMENT)[:, 0] / share.clamp_min(1e-6)
+
+
+class InverseTraining(nn.Module):
+    """Stage 3: X^-1 on painted maskiges, everything else frozen (paper section 3.3; GSS-FT and GSS-FT-W).
+
+    `inverse.source` says which maskiges: those predicted from the photo, or the labels' own, encoded and decoded.
+
+    The frozen parts are in eval mode. The official code leaves the trunk in train mode while it trains X^-1, so that
+    its batch norm statistics drift away from those the trunk was trained with and dropout makes tokens noisy;
+    `official_parity` does the same.
+    """
+
+    channels_last = True
+    class_weights: Tensor
+
+    def __init__(self, model: GSS, class_weights: Tensor, official_parity: bool = False) -> None:
+        super().__init__()
+        if model.inverse is None:
+            raise ValueError("inverse.type: expected 'convolution' or 'window' to train X^-1, got 'nearest'")
+        self.model, self.inverse, self.official_parity = model, model.inverse, official_parity
+        self.register_buffer("class_weights", class_weights.float(), persistent=False)
+        model.requires_grad_(False)
+        self.inverse.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> InverseTraining:
+        super().train(mode)
+        self.model.eval()
+        self.inverse.train(mode)
+        if self.official_parity:
+            self.model.trunk.train(mode)
+            self.model.token_head.train(mode)
+        return self
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            if self.model.inverse_config.source == "labels":
+                maskige = self.reconstructed(batch["label"])
+            else:
+                _, maskige = self.model.paint(self.model.encoder(batch["image"]))
+        return {"loss": self.inverse.loss(maskige, batch["label"], self.class_weights)}
+
+    def reconstructed(self, labels: Tensor) -> Tensor:
+        """labels (B, H, W) -> the maskige that their tokens decode to."""
+        cells = (-(-labels.shape[-2] // ALIGNMENT), -(-labels.shape[-1] // ALIGNMENT))
+        size = maskige_size(self.model.tokenizer.stride, cells)
+        painted = self.model.maskige.encode(resize_labels(labels, size, self.model.palette.num_classes))
+        return self.model.tokenizer.decode(self.model.tokenizer.encode(painted))
 
 
 class ClassifierTraining(nn.Module):
@@ -152,37 +215,3 @@ def resize_labels(labels: Tensor, size: tuple[int, int], num_classes: int) -> Te
     if labels.shape[-2:] == size:
         return labels
     return gsskernels.label_resize(labels, size, num_classes=num_classes)
-
-
-def palette_distances(maskige: Tensor, colors: Tensor) -> Tensor:
-    """maskige (B, 3, H, W), colors (K, 3) -> squared distances (B, K, H, W), differentiable.
-
-    Expanded as |x|^2 - 2 x.p + |p|^2, one 1x1 convolution, so that no (B, K, 3, H, W) difference exists.
-    """
-    cross = F.conv2d(maskige, -2 * colors[:, :, None, None], colors.square().sum(1))
-    return cross + maskige.square().sum(1, keepdim=True)
-
-
-def cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None, ignore_index: int = 255) -> Tensor:
-    """Mean over labelled pixels, by weight if given; 0 where a batch has none, instead of 0 / 0.
-
-    logits (B, K, H, W) float32, labels (B, H, W) integers with `ignore_index`.
-    """
-    labels = labels.long()
-    total = F.cross_entropy(logits, labels, weight=weight, ignore_index=ignore_index, reduction="sum")
-    labelled = labels != ignore_index
-    if weight is None:
-        return total / labelled.sum().clamp_min(1)
-    mass = (weight[torch.where(labelled, labels, 0)] * labelled).sum()
-    return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
-
-
-def class_weights(pixels: Sequence[int], power: float) -> Tensor:
-    """pixels of each class -> weights (K,) by share^-power, with mean 1 over pixels; absent classes get 1."""
-    counts = torch.as_tensor(pixels, dtype=torch.float64)
-    present = counts > 0
-    if not bool(present.any()):
-        raise ValueError("pixels: expected at least one labelled pixel in the training split, got none")
-    share = counts / counts.sum()
-    weights = torch.where(present, share.clamp_min(1e-12) ** -power, 1.0)
-    return (weights / (weights * share).sum()).float()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gss.config import RULES, AugmentationConfig, PriorConfig, Recipe, StageConfig, TokenizerConfig
+from gss.config import RULES, AugmentationConfig, CompactConfig, PriorConfig, Recipe, StageConfig
 from gss.recipe import RecipeError, list_recipes, load_recipe, recipe_from_mapping, recipe_to_yaml
 
 
@@ -165,7 +165,7 @@ def test_values_out_of_range(tmp_path: Path, override: str, message: str) -> Non
 
 
 def test_the_ends_of_the_ranges() -> None:
-    recipe = Recipe(tokenizer=TokenizerConfig(encoder_blocks=0, classification=0.0), prior=PriorConfig(swin_depth=0))
+    recipe = Recipe(tokenizer=CompactConfig(encoder_blocks=0, classification=0.0), prior=PriorConfig(swin_depth=0))
     recipe.prior_stage = StageConfig(steps=1, warmup_steps=0, clip_norm=None, ema_decay=0.0)
     recipe.validate()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gss.config import AugmentationConfig, PriorConfig, Recipe, StageConfig, TokenizerConfig
+from gss.config import AugmentationConfig, CompactConfig, PriorConfig, Recipe, StageConfig
 
 
 def tiny_recipe(**changes: object) -> Recipe:
@@ -26,7 +26,7 @@ def tiny_recipe(**changes: object) -> Recipe:
             "layer_type": "basic",
             "out_features": ["stage1", "stage2", "stage3", "stage4"],
         },
-        "tokenizer": TokenizerConfig(stride=2, codes=32, code_dim=4, width=8, encoder_blocks=1, decoder_blocks=1),
+        "tokenizer": CompactConfig(stride=2, codes=32, code_dim=4, width=8, encoder_blocks=1, decoder_blocks=1),
         "prior": PriorConfig(
             level_channels=8,
             trunk_channels=8,

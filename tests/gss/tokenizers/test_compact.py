@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from gss.config import TokenizerConfig
+from gss.config import CompactConfig
 from gss.maskige import Maskige
 from gss.palette import Palette
 from gss.tokenizers.compact import CompactTokenizer
 
-CONFIG = TokenizerConfig(stride=4, codes=16, code_dim=4, width=8, encoder_blocks=1, decoder_blocks=1)
+CONFIG = CompactConfig(stride=4, codes=16, code_dim=4, width=8, encoder_blocks=1, decoder_blocks=1)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 12), (1, 1), (7, 13)])
@@ -41,7 +41,7 @@ def test_learns_to_reconstruct_label_maps() -> None:
     torch.manual_seed(0)
     palette = Palette("four", ("a", "b", "c", "d"), ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)))
     maskige = Maskige(palette)
-    config = TokenizerConfig(stride=2, codes=64, code_dim=8, width=24, encoder_blocks=1, decoder_blocks=1)
+    config = CompactConfig(stride=2, codes=64, code_dim=8, width=24, encoder_blocks=1, decoder_blocks=1)
     tokenizer = CompactTokenizer(config).train()
     optimizer = torch.optim.Adam(tokenizer.parameters(), lr=5e-3)
 

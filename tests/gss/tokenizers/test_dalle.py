@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gss.tokenizers.dalle import DalleConfig, DalleTokenizer, map_pixels, unmap_pixels
+from gss.config import DalleConfig
+from gss.tokenizers.dalle import DalleTokenizer, map_pixels, unmap_pixels
 
 CONFIG = DalleConfig(codes=32, encoder_width=8, decoder_width=8, code_dim=6, encoder_blocks=1, decoder_blocks=2)
 
@@ -112,6 +113,6 @@ def test_wrong_input_is_named(tokenizer: DalleTokenizer) -> None:
     with pytest.raises(ValueError, match="dtype: expected a floating dtype"):
         tokenizer.set_precision(torch.int8)
     with pytest.raises(ValueError, match="codes: expected at least 1, got 0"):
-        DalleConfig(codes=0)
-    with pytest.raises(ValueError, match="encoder_width: expected at least 4 channels"):
-        DalleConfig(encoder_width=3)
+        DalleTokenizer(DalleConfig(codes=0))
+    with pytest.raises(ValueError, match="encoder_width: expected at least 4, to take a quarter of"):
+        DalleTokenizer(DalleConfig(encoder_width=3))

@@ -2,16 +2,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import gsskernels
+from gss.config import InverseConfig
 from gss.palette import Palette
+from gss.training.losses import class_weights, cross_entropy, palette_distances
 from gss.training.run import build_gss
-from gss.training.stages import (
-    ClassifierTraining,
-    PriorTraining,
-    TokenizerTraining,
-    class_weights,
-    cross_entropy,
-    palette_distances,
-)
+from gss.training.stages import ClassifierTraining, InverseTraining, PriorTraining, TokenizerTraining
 from gss.twin import PixelClassifier
 from tests.gss.tiny import tiny_recipe
 
@@ -82,17 +78,18 @@ def test_unlabelled_pixels_take_the_pixel_heads_answer_before_encoding(model) ->
     stage = PriorTraining(model, torch.ones(8)).train()
     labels = torch.randint(8, (1, 4, 6)).to(torch.uint8)
     labels[0, ::2, ::2] = 255
-    logits = torch.randn(1, 8, 4, 6)
-    filled = torch.where(labels == 255, logits.argmax(1), labels.long())
+    classes = torch.randint(8, (1, 4, 6))
+    filled = torch.where(labels == 255, classes, labels.long())
     expected = model.tokenizer.encode(model.maskige.encode(filled))
-    assert torch.equal(stage.completed_tokens(labels, logits), expected)
+    assert torch.equal(stage.completed_tokens(labels, classes), expected)
 
 
 def test_prior_losses_equal_the_materialised_formula(model) -> None:
     stage = PriorTraining(model, torch.ones(8)).eval()
     data = batch()
     values = {name: value.item() for name, value in stage(data).items()}
-    fused, hidden = model.trunk(model.encoder(data["image"]))
+    features = model.encoder(data["image"])
+    fused, hidden = model.trunk(features)
     small = torch.full((2, 16, 24), 255, dtype=torch.long)
     votes = F.interpolate(
         F.one_hot(torch.where(data["label"] == 255, 8, data["label"].long()), 9).permute(0, 3, 1, 2).float(),
@@ -100,10 +97,10 @@ def test_prior_losses_equal_the_materialised_formula(model) -> None:
         mode="bilinear",
     ).argmax(1)
     small = torch.where(votes == 8, 255, votes)
-    pixel_logits = F.interpolate(model.pixel_head(fused), size=(16, 24), mode="bilinear")
+    pixel_logits = F.interpolate(model.pixel_head(features, fused), size=(16, 24), mode="bilinear")
     pixel = F.cross_entropy(pixel_logits, small, ignore_index=255)
     any_labelled = F.max_pool2d((data["label"] != 255)[:, None].float(), 4)[:, 0] > 0
-    targets = torch.where(any_labelled, stage.completed_tokens(small, pixel_logits), 32)
+    targets = torch.where(any_labelled, stage.completed_tokens(small, pixel_logits.argmax(1)), 32)
     logits = torch.einsum("bchw,vc->bvhw", hidden, model.token_head.weight) + model.token_head.bias[:, None, None]
     token = F.cross_entropy(logits, targets, ignore_index=32)
     assert values["pixel"] == pytest.approx(pixel.item(), rel=1e-4)
@@ -126,6 +123,47 @@ def test_stage_one_trains_the_tokenizer_only(model) -> None:
     assert set(values) == {"loss", "color", "classification", "commitment"}
     assert all(p.grad is not None for p in model.tokenizer.parameters())
     assert all(p.grad is None for p in model.trunk.parameters())
+
+
+def with_inverse(source: str = "photo") -> InverseTraining:
+    torch.manual_seed(0)
+    config = InverseConfig(type="window", channels=8, depth=2, heads=2, window=3, source=source)
+    return InverseTraining(build_gss(tiny_recipe(inverse=config), PALETTE), torch.ones(8))
+
+
+@pytest.mark.parametrize("source", ["photo", "labels"])
+def test_stage_three_trains_the_inverse_only(source: str) -> None:
+    stage = with_inverse(source).train()
+    before = {name: value.clone() for name, value in stage.model.state_dict().items()}
+    stage(batch())["loss"].backward()
+    with_gradient = {name for name, p in stage.model.named_parameters() if p.grad is not None}
+    assert with_gradient == {name for name, _ in stage.model.named_parameters() if name.startswith("inverse.")}
+    moved = {name for name, value in stage.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved and all(name.startswith("inverse.projection.1.") for name in moved)  # its batch norm, and no other
+
+
+def test_stage_three_paints_the_labels_or_what_is_predicted() -> None:
+    data, stage = batch(), with_inverse("labels").eval()
+    model = stage.model
+    votes = gsskernels.label_resize(data["label"], (16, 24), num_classes=8)
+    painted = model.tokenizer.decode(model.tokenizer.encode(model.maskige.encode(votes)))
+    assert stage(data)["loss"] == model.inverse.loss(painted, data["label"], torch.ones(8))
+    stage = with_inverse("photo").eval()
+    _, painted = stage.model.paint(stage.model.encoder(data["image"]))
+    assert stage(data)["loss"] == stage.model.inverse.loss(painted, data["label"], torch.ones(8))
+
+
+def test_official_parity_lets_the_trunks_statistics_drift() -> None:
+    stage = with_inverse()
+    assert not stage.train().model.trunk.training
+    stage.official_parity = True
+    assert stage.train().model.trunk.training
+    assert not stage.model.encoder.training
+
+
+def test_stage_three_needs_something_to_learn(model) -> None:
+    with pytest.raises(ValueError, match="inverse.type: expected 'convolution' or 'window' to train"):
+        InverseTraining(model, torch.ones(8))
 
 
 @pytest.mark.parametrize("kind", ["tokenizer", "prior", "classifier"])
