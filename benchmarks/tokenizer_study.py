@@ -23,7 +23,7 @@ from rich.table import Table
 
 from gss.data.check import check_folder
 from gss.data.folder import FolderDataset
-from gss.evaluation import ceiling
+from gss.reconstruction import ceiling
 from gss.files import write_text
 from gss.recipe import load_recipe
 from gss.training.run import build_gss, data_palette, run_stage

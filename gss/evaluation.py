@@ -1,4 +1,4 @@
-"""Scores on a split: the model's mIoU, and the tokenizer's ceiling."""
+"""A model's scores on a split."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from collections.abc import Callable
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch.nn import functional as F
-
 from .data.folder import FolderDataset
-from .inference import ALIGNMENT
 from .metrics import SegmentationMetrics
 from .palette import Palette
 from .result import Result
@@ -38,49 +34,6 @@ def evaluate(model: GSS | PixelClassifier, dataset: FolderDataset, progress: Pro
         if progress is not None:
             progress(index + 1, len(dataset))
     return metrics.compute()
-
-
-@torch.inference_mode()
-def ceiling(model: GSS, dataset: FolderDataset, progress: Progress | None = None) -> dict[str, Any]:
-    """Reconstruct-only scores, labels -> maskige -> tokens -> maskige -> labels: what a perfect prior would reach.
-
-    Returns `compute()` at the working resolution, where the maskige lives, under "mIoU", "mAcc", "aAcc", "per_class";
-    the mIoU against the labels at full size under "mIoU_full_size"; "codes", "codes_used", "perplexity" (of the token
-    distribution over the split), "tokens_per_image" (mean) and "maskige_scale" (maskige pixels an image pixel).
-    Raises ValueError where the data's classes are not the model's.
-    """
-    from .training.stages import maskige_size, resize_labels
-
-    palette, tokenizer = model.palette, model.tokenizer
-    require_same_classes(palette, dataset)
-    working = SegmentationMetrics(palette.num_classes, palette.class_names)
-    full = SegmentationMetrics(palette.num_classes, palette.class_names)
-    use = torch.zeros(tokenizer.codes, dtype=torch.int64)
-    device = tokenizer.codebook.device
-    for index in range(len(dataset)):
-        label = dataset[index]["label"][None].to(device)
-        right, bottom = -label.shape[-1] % ALIGNMENT, -label.shape[-2] % ALIGNMENT
-        label = F.pad(label, (0, right, 0, bottom), value=palette.ignore_index)
-        height, width = label.shape[-2:]
-        size = maskige_size(tokenizer.stride, (height // ALIGNMENT, width // ALIGNMENT))
-        small = resize_labels(label, size, palette.num_classes)
-        tokens = tokenizer.encode(model.maskige.encode(small))
-        painted = tokenizer.decode(tokens)
-        working.update(model.classify(painted).labels, small)
-        full.update(model.classify(painted, (height, width)).labels, label)
-        use += torch.bincount(tokens.flatten().cpu(), minlength=tokenizer.codes)
-        if progress is not None:
-            progress(index + 1, len(dataset))
-    share = use[use > 0].double() / use.sum()
-    return {
-        **working.compute(),
-        "mIoU_full_size": full.compute()["mIoU"],
-        "codes": tokenizer.codes,
-        "codes_used": int((use > 0).sum()),
-        "perplexity": float(torch.exp(-(share * share.log()).sum())),
-        "tokens_per_image": int(use.sum()) / len(dataset),
-        "maskige_scale": tokenizer.stride / ALIGNMENT,
-    }
 
 
 def require_same_classes(palette: Palette, dataset: FolderDataset) -> None:

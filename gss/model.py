@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .backbones import ImageEncoder
-from .config import CompactConfig, InverseConfig, PriorConfig, tokenizer_config
-from .inference import pad_to_alignment, to_images
+from .config import CompactConfig, InferenceConfig, InverseConfig, PriorConfig, tokenizer_config
+from .inference import needs_scores, pad_to_alignment, predict_labels, to_images
 from .inverse import Inverse
 from .maskige import DecodedMaskige, Maskige
 from .palette import Palette
@@ -53,6 +53,7 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         tokenizer: `type` and the fields of `gss.config.CompactConfig` or `gss.config.DalleConfig`.
         prior: the fields of `gss.config.PriorConfig`.
         inverse: the fields of `gss.config.InverseConfig`; the nearest palette colour by default.
+        inference: the fields of `gss.config.InferenceConfig`: how `predict` looks at an image.
     """
 
     architecture = "gss"
@@ -64,6 +65,7 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         tokenizer: Mapping[str, Any],
         prior: Mapping[str, Any],
         inverse: Mapping[str, Any] | None = None,
+        inference: Mapping[str, Any] | None = None,
         architecture: str = "gss",
     ) -> None:
         super().__init__()
@@ -72,6 +74,8 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         self.prior_config = PriorConfig(**prior)
         self.tokenizer_config = tokenizer_config(tokenizer)
         self.inverse_config = InverseConfig(**(inverse or {}))
+        self.inference = InferenceConfig(**(inference or {}))
+        self.inference.validate()
         classes = self.palette.num_classes
         self.maskige = Maskige(self.palette)
         self.tokenizer = build_tokenizer(self.tokenizer_config)
@@ -85,11 +89,11 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         self.inverse = Inverse(classes, self.inverse_config) if self.inverse_config.type != "nearest" else None
 
     def forward(self, images: Tensor) -> Prediction:
-        """images uint8 (B, 3, H, W), any size -> Prediction at that size."""
+        """images uint8 (B, 3, H, W), any size -> Prediction at that size, in one pass over the image as it is."""
         height, width = images.shape[-2:]
-        padded = pad_to_alignment(images)
-        tokens, maskige = self.paint(self.encoder(padded))
-        decoded = self.classify(maskige, (padded.shape[-2], padded.shape[-1]))
+        seen = pad_to_alignment(images) if self.inference.unaligned == "pad" else images
+        tokens, maskige = self.paint(self.encoder(seen))
+        decoded = self.classify(maskige, (seen.shape[-2], seen.shape[-1]))
         return Prediction(tokens, maskige, decoded.labels[:, :height, :width], decoded.margin[:, :height, :width])
 
     def paint(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -131,33 +135,38 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
 
     @torch.inference_mode()
     def predict(self, source: Any) -> Result | list[Result]:
-        """Segment an image, or a list or batch of them.
+        """Segment an image, or a list or batch of them, as `inference` says.
 
         Args:
             source: a path, PIL image, uint8 array (H, W, 3), uint8 tensor (3, H, W); a list of these; or a uint8
                 tensor (B, 3, H, W). Any size.
 
         Returns:
-            A `Result`, or a list of them if several images came.
+            A `Result`, or a list of them if several images came. Where an image was looked at more than once (windows,
+            scales, mirrored) or at another size, it has no single maskige and no tokens, and its margin is the lead of
+            the best class in probability.
         """
         images, names, single = to_images(source)
         self.eval()
         device = self.token_head.free_weight.device
         results = []
         for image, name in zip(images, names, strict=True):
-            prediction = self(image[None].to(device))
+            batch = image[None].to(device)
+            painted: dict[str, Tensor] = {}
+            if needs_scores(self.inference, (image.shape[-2], image.shape[-1])):
+                labels, margin = predict_labels(self.image_scores, batch, self.inference)
+            else:
+                tokens, maskige, labels, margin = self(batch)
+                painted = {"maskige": (maskige[0] * 255).round().to(torch.uint8).cpu(), "tokens": tokens[0].cpu()}
+            labels, margin = labels[0].to(torch.uint8).cpu(), margin[0].float().cpu()
             results.append(
-                Result(
-                    image=image,
-                    labels=prediction.labels[0].cpu(),
-                    margin=prediction.margin[0].float().cpu(),
-                    maskige=(prediction.maskige[0] * 255).round().to(torch.uint8).cpu(),
-                    tokens=prediction.tokens[0].cpu(),
-                    palette=self.palette,
-                    name=name,
-                )
+                Result(image=image, labels=labels, margin=margin, palette=self.palette, name=name, **painted)
             )
         return results[0] if single else results
+
+    def image_scores(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """images uint8 (B, 3, H, W) -> class scores (B, K, *size), see `class_scores`."""
+        return self.class_scores(self.paint(self.encoder(images))[1], size)
 
     def num_parameters(self) -> dict[str, int]:
         """Learned parameters by part, codebook included."""

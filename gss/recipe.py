@@ -34,7 +34,8 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
     Args:
         name_or_path: a name of `list_recipes()`, else the path of a YAML file. Keys left out keep their defaults;
-            `name` defaults to the file's stem.
+            `name` defaults to the file's stem. A recipe with `extends: NAME` starts from the settings of that shipped
+            recipe and changes those that it gives itself.
         overrides: `key.path=value` strings; the value is read as YAML: `prior_stage.steps=2000`,
             `prior_stage.augmentation.crop=[128, 192]`.
 
@@ -42,9 +43,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         RecipeError: no such recipe, broken YAML, an unknown or doubled key, a value of the wrong type or out of range.
     """
     source, text, stem = _read(name_or_path)
-    tree = _parse_yaml(text, source)
-    if not isinstance(tree, dict):
-        raise RecipeError(f"{source}: expected a mapping of settings, got {_describe(tree)}")
+    tree = _extended(_parse_mapping(text, source), source)
     recipe = recipe_from_mapping(tree, source)
     for override in overrides:
         label = f"override {override!r}"
@@ -112,6 +111,45 @@ def _parse_yaml(text: str, source: str) -> Any:
     except yaml.YAMLError as error:
         raise RecipeError(f"{source}: not valid YAML: {error}") from error
     return {} if tree is None else tree
+
+
+def _parse_mapping(text: str, source: str) -> dict[str, Any]:
+    tree = _parse_yaml(text, source)
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{source}: expected a mapping of settings, got {_describe(tree)}")
+    return tree
+
+
+def _extended(tree: dict[str, Any], source: str) -> dict[str, Any]:
+    """`tree` on top of the shipped recipe that it extends, if any, and so on."""
+    seen = [source]
+    while "extends" in tree:
+        name = tree.pop("extends")
+        if name not in list_recipes():
+            close = _suggest(str(name), list_recipes())
+            raise RecipeError(f"{source}: extends: expected a shipped recipe, got {_describe(name)}{close}")
+        base_source, text, stem = _read(name)
+        if base_source in seen:
+            raise RecipeError(f"{source}: extends: {' -> '.join([*seen, base_source])} goes in a circle")
+        seen.append(base_source)
+        tree = _merged({"name": stem, **_parse_mapping(text, base_source)}, tree)
+    return tree
+
+
+def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, mapping by mapping; a mapping of another type (tokenizer, backbone) is replaced whole."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, Mapping) and not _other_kind(old, value):
+            merged[key] = _merged(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _other_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return any(key in new and new[key] != old.get(key) for key in ("type", "model_type"))
 
 
 def _apply_override(tree: dict[str, Any], override: str, label: str) -> None:

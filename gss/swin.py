@@ -23,7 +23,7 @@ class WindowAttention(nn.Module):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
-        self.register_buffer("relative_position_index", _relative_position_index(window), persistent=False)
+        self.register_buffer("relative_position_index", relative_position_index(window), persistent=False)
 
     def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         """windows (B * windows, window^2, C); mask (windows, window^2, window^2) or None, added to the scores."""
@@ -77,7 +77,7 @@ class SwinBlock(nn.Module):
         return x[:, :height, :width]
 
 
-def _relative_position_index(window: int) -> Tensor:
+def relative_position_index(window: int) -> Tensor:
     """(window^2, window^2): row of the bias table, (dy + window - 1) * (2 window - 1) + dx + window - 1."""
     ys, xs = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
     ys, xs = ys.flatten(), xs.flatten()

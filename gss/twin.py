@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .backbones import ImageEncoder
-from .config import PriorConfig
-from .inference import pad_to_alignment, to_images
+from .config import InferenceConfig, PriorConfig
+from .inference import predict_labels, to_images, whole_scores
 from .model import require_architecture
 from .palette import Palette
 from .prior import Trunk
@@ -22,7 +22,7 @@ from .result import Result
 class PixelClassifier(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-segmentation"]):
     """Class logits at a quarter of the image, resized bilinearly, trained with pixel cross-entropy.
 
-    It exists to be compared with `GSS`: `palette`, `backbone` and `prior` mean the same there.
+    It exists to be compared with `GSS`: `palette`, `backbone`, `prior` and `inference` mean the same there.
     """
 
     architecture = "pixel-classifier"
@@ -32,41 +32,43 @@ class PixelClassifier(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=
         palette: Mapping[str, Any],
         backbone: Mapping[str, Any],
         prior: Mapping[str, Any],
+        inference: Mapping[str, Any] | None = None,
         architecture: str = "pixel-classifier",
     ) -> None:
         super().__init__()
         require_architecture(architecture, self.architecture)
         self.palette = Palette.from_dict(dict(palette))
         self.prior_config = PriorConfig(**prior)
+        self.inference = InferenceConfig(**(inference or {}))
+        self.inference.validate()
         self.encoder = ImageEncoder(backbone)
         self.trunk = Trunk(self.encoder.channels, self.prior_config)
         self.classifier = nn.Conv2d(self.prior_config.head_channels, self.palette.num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """images uint8 (B, 3, H, W), any size -> class logits (B, K, H, W) float32."""
-        height, width = images.shape[-2:]
-        padded = pad_to_alignment(images)
-        _, hidden = self.trunk(self.encoder(padded))
-        logits = self.classifier(hidden).float()
-        resized = F.interpolate(logits, size=padded.shape[-2:], mode="bilinear", align_corners=False)
-        return resized[..., :height, :width]
+        return whole_scores(self.image_scores, images, unaligned=self.inference.unaligned)
+
+    def image_scores(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """images uint8 (B, 3, H, W) -> class logits (B, K, *size) float32."""
+        _, hidden = self.trunk(self.encoder(images))
+        return F.interpolate(self.classifier(hidden).float(), size=size, mode="bilinear", align_corners=False)
 
     @torch.inference_mode()
     def predict(self, source: Any) -> Result | list[Result]:
         """Segment an image, or a list or batch of them; see `GSS.predict`.
 
-        The result has no maskige and no tokens; its margin is the difference of the two largest class probabilities.
+        The result has no maskige and no tokens; its margin is the difference of the two largest class probabilities, 1
+        where there is only one class.
         """
         images, names, single = to_images(source)
         self.eval()
         device = self.classifier.weight.device
         results = []
         for image, name in zip(images, names, strict=True):
-            probability = self(image[None].to(device))[0].softmax(0)
-            best = probability.topk(min(2, probability.shape[0]), 0)
-            margin = best.values[0] - best.values[1] if len(best.values) > 1 else best.values[0]
-            labels = best.indices[0].to(torch.uint8).cpu()
-            results.append(Result(image=image, labels=labels, margin=margin.cpu(), palette=self.palette, name=name))
+            labels, margin = predict_labels(self.image_scores, image[None].to(device), self.inference)
+            labels, margin = labels[0].to(torch.uint8).cpu(), margin[0].clamp_max(1).cpu()
+            results.append(Result(image=image, labels=labels, margin=margin, palette=self.palette, name=name))
         return results[0] if single else results
 
     def num_parameters(self) -> dict[str, int]:

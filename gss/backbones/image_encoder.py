@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attention import transformers_attention
+from .drop_path import drop_ffn_paths
 from .hrnet import HRNetV2
 from .resnet import ResNetV1c
 
@@ -50,8 +51,11 @@ class ImageEncoder(nn.Module):
         self._require_quarter_size()
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        pixels = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        maps = self.backbone(pixels)
+        return self.maps((images.float() - self.mean) / self.std)
+
+    def maps(self, pixels: Tensor) -> list[Tensor]:
+        """The feature maps of images that are normalised already, floats (B, 3, H, W)."""
+        maps = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
         return maps if isinstance(maps, list) else list(maps.feature_maps)
 
     @torch.no_grad()
@@ -117,6 +121,7 @@ def _transformers(config: Mapping[str, Any]) -> Any:
     backbone = AutoBackbone.from_config(_transformers_config(config))
     if getattr(backbone, "_supports_attention_backend", False):
         backbone.set_attn_implementation(ATTENTION)
+    drop_ffn_paths(backbone)
     return backbone
 
 

@@ -63,7 +63,7 @@ def dalle_from_state(state: Mapping[str, Tensor], *, prefix: str = "") -> DalleT
     """
     given = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     with torch.device("meta"):
-        tokenizer = DalleTokenizer(_config(given))
+        tokenizer = DalleTokenizer(dalle_config(given))
     wanted = {official_name(name): (name, tensor.shape) for name, tensor in tokenizer.state_dict().items()}
     problems = [f"missing {prefix}{key}" for key in wanted if key not in given]
     problems += [f"unexpected {prefix}{key}" for key in given if key not in wanted]
@@ -137,8 +137,11 @@ def _tensors(content: Any) -> dict[str, Tensor]:
     return content
 
 
-def _config(state: Mapping[str, Tensor]) -> DalleConfig:
-    """Sizes of the model with these official weights."""
+def dalle_config(state: Mapping[str, Tensor]) -> DalleConfig:
+    """Sizes of the model with the official weights `encoder.blocks...` and `decoder.blocks...`.
+
+    Raises ValueError where the weights that tell them are missing or have another number of dimensions.
+    """
 
     def size(key: str, dimension: int) -> int:
         if key not in state:

@@ -3,8 +3,7 @@
 Three things differ beside the names: query, key and value are one matrix; patch merging reads its 2x2 patches in
 another order; and the norms of the returned maps are called norm0 to norm3 (mmseg's layout, which its ImageNet
 checkpoints share). Both implementations pad windows with zeros that attention sees and shift every odd block even on
-maps smaller than the window, so the numbers agree. In training they differ where `drop_path_rate` > 0: transformers
-drops attention paths only, the official code FFN paths too.
+maps smaller than the window, so the numbers agree.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..swin import _relative_position_index
+from ..swin import relative_position_index
 
 # Ours -> official; {q}, {k}, {v} are thirds of one official tensor.
 _BLOCK = {
@@ -47,11 +46,12 @@ def swin_names(keys: Iterable[str]) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     for key in keys:
         if not key.startswith("swin.layernorm."):
-            names.setdefault(_official_name(key), []).append(key)
+            names.setdefault(official_swin_name(key), []).append(key)
     return names
 
 
-def _official_name(key: str) -> str:
+def official_swin_name(key: str) -> str:
+    """The official name of a weight of transformers' SwinBackbone; ValueError for one that has none."""
     module, _, leaf = key.rpartition(".")
     if block := re.fullmatch(r"swin\.encoder\.layers\.(\d+)\.blocks\.(\d+)\.(.+)", module):
         stage, index, part = block.groups()
@@ -92,6 +92,12 @@ def merging_order(value: Tensor) -> Tensor:
     return value.unflatten(-1, (channels, 2, 2)).movedim((-1, -3), (-3, -1)).flatten(-3)
 
 
+def official_merging_order(value: Tensor) -> Tensor:
+    """The inverse of `merging_order`, (..., 4 C) -> (..., 4 C)."""
+    channels = value.shape[-1] // 4
+    return value.unflatten(-1, (2, 2, channels)).movedim((-1, -3), (-3, -1)).flatten(-3)
+
+
 def check_position_indices(official: Mapping[str, Tensor]) -> list[str]:
     """Names of relative position indices that differ from Swin's order of relative positions, or have no table.
 
@@ -106,7 +112,7 @@ def check_position_indices(official: Mapping[str, Tensor]) -> list[str]:
             index = official[name]
             right = window > 0 and index.shape == (window**2, window**2)
             if right and not index.is_meta:
-                right = torch.equal(index.cpu(), _relative_position_index(window))
+                right = torch.equal(index.cpu(), relative_position_index(window))
             if not right:
                 wrong.append(name)
     return wrong

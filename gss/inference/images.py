@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .data.labels import image_to_tensor, read_image
+from ..data.labels import image_to_tensor, read_image
 
 # Feature maps start at a quarter of the image, so a side that is a multiple of this needs no stretching.
 ALIGNMENT = 4
@@ -68,7 +68,7 @@ def to_images(source: Any) -> tuple[list[Tensor], list[str | None], bool]:
 
 
 def pad_to_alignment(images: Tensor) -> Tensor:
-    """uint8 (B, 3, H, W) with its right and bottom border repeated up to the next multiple of `ALIGNMENT`."""
+    """uint8 or float (B, 3, H, W) with its right and bottom border repeated up to the next multiple of `ALIGNMENT`."""
     height, width = images.shape[-2:]
     bottom, right = -height % ALIGNMENT, -width % ALIGNMENT
     if not (bottom or right):

@@ -91,6 +91,9 @@ def train_stage(
     finished_steps = check_stage(folder, identity)
 
     module.to(accelerator.device)
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        # a few crops a GPU are too few for batch statistics of their own
+        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
     if getattr(module, "channels_last", False):
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if finished_steps == config.steps:

@@ -131,7 +131,12 @@ def build_model(recipe: Recipe, palette: Palette) -> GSS | PixelClassifier:
     """The recipe's model with random weights."""
     if recipe.model == "gss":
         return build_gss(recipe, palette)
-    return PixelClassifier(palette=palette.to_dict(), backbone=recipe.backbone, prior=asdict(recipe.prior))
+    return PixelClassifier(
+        palette=palette.to_dict(),
+        backbone=recipe.backbone,
+        prior=asdict(recipe.prior),
+        inference=asdict(recipe.inference),
+    )
 
 
 def build_gss(recipe: Recipe, palette: Palette) -> GSS:
@@ -142,6 +147,7 @@ def build_gss(recipe: Recipe, palette: Palette) -> GSS:
         tokenizer=asdict(recipe.tokenizer),
         prior=asdict(recipe.prior),
         inverse=asdict(recipe.inverse),
+        inference=asdict(recipe.inference),
     )
 
 

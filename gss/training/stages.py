@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import gsskernels
-
 from ..config import CompactConfig
 from ..inference import ALIGNMENT
 from ..model import GSS
+from ..reconstruction import maskige_size, resize_labels
 from ..tokenizers.compact import CompactTokenizer
 from ..twin import PixelClassifier
 from .losses import cross_entropy, palette_distances, upsampled_cross_entropy
@@ -169,12 +168,19 @@ class InverseTraining(nn.Module):
         return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
+        if self.model.inverse_config.source == "photo":
+            with torch.no_grad():
+                features = self.model.encoder(batch["image"])
+            return self.losses(features, batch["label"])
         with torch.no_grad():
-            if self.model.inverse_config.source == "labels":
-                maskige = self.reconstructed(batch["label"])
-            else:
-                _, maskige = self.model.paint(self.model.encoder(batch["image"]))
+            maskige = self.reconstructed(batch["label"])
         return {"loss": self.inverse.loss(maskige, batch["label"], self.class_weights)}
+
+    def losses(self, features: Sequence[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """Of a photo's feature maps, finest first, and labels (B, H, W) at the photo's size."""
+        with torch.no_grad():
+            _, maskige = self.model.paint(features)
+        return {"loss": self.inverse.loss(maskige, labels, self.class_weights)}
 
     def reconstructed(self, labels: Tensor) -> Tensor:
         """labels (B, H, W) -> the maskige that their tokens decode to."""
@@ -203,15 +209,3 @@ class ClassifierTraining(nn.Module):
         with torch.no_grad():
             right = ((logits.argmax(1) == labels) & labelled).sum() / labelled.sum().clamp_min(1)
         return {"loss": loss, "pixel_accuracy": right}
-
-
-def maskige_size(stride: int, cells: Sequence[int]) -> tuple[int, int]:
-    """The maskige has `stride` pixels a token, whatever the image's size: the paper's is twice the image."""
-    return cells[0] * stride, cells[1] * stride
-
-
-def resize_labels(labels: Tensor, size: tuple[int, int], num_classes: int) -> Tensor:
-    """labels (B, H, W) at `size` by the vote of neighbouring classes; unchanged where the size is right already."""
-    if labels.shape[-2:] == size:
-        return labels
-    return gsskernels.label_resize(labels, size, num_classes=num_classes)

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,24 @@ def test_a_recipe_starts_from_pretrained_weights(tmp_path: Path) -> None:
 def test_another_architecture_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="does not fit the backbone configuration"):
         ImageEncoder(TINY).load_pretrained(str(published(tmp_path, **change)))
+
+
+def test_swin_drops_both_paths_of_a_block_in_training_and_none_in_evaluation() -> None:
+    """At a rate of nearly 1 the last block passes its input on unchanged; transformers alone would keep its FFN."""
+    torch.manual_seed(0)
+    encoder = ImageEncoder(
+        {
+            "model_type": "swin",
+            "embed_dim": 8,
+            "depths": [1, 1],
+            "num_heads": [1, 2],
+            "window_size": 4,
+            "drop_path_rate": 0.999,
+            "out_features": ["stage1", "stage2"],
+        }
+    )
+    block = copy.deepcopy(encoder).backbone.swin.encoder.layers[1].blocks[0]
+    x = torch.randn(2, 16, 16)
+    block.train()
+    assert torch.equal(block(x, (4, 4), always_partition=True)[0], x)
+    assert not torch.allclose(block.eval()(x, (4, 4), always_partition=True)[0], x, atol=1e-3)

@@ -8,6 +8,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import gss
+import gss.inference
+from gss.config import DalleConfig, InferenceConfig, InverseConfig
 from gss.palette import Palette
 from gss.training.run import build_gss, save_model
 from tests.gss.tiny import tiny_recipe
@@ -231,3 +233,57 @@ def test_a_tokens_patch_is_what_a_block_of_it_decodes_to(model) -> None:
     block = torch.full((1, 3, 3), token)
     labels = model.maskige.decode(model.tokenizer.decode(block)).labels[0, 2:4, 2:4]
     assert torch.equal(model.code_patches()[token].view(4, 8).argmax(-1), labels.flatten().long())
+
+
+@torch.inference_mode()
+def test_windows_average_the_classes_that_the_decoded_pixels_vote_for() -> None:
+    recipe = tiny_recipe(inference=InferenceConfig(mode="slide", crop=(32, 32), stride=(16, 16)))
+    torch.manual_seed(0)
+    sliding = build_gss(recipe, PALETTE).eval()
+    image = photo(40, 56)
+    total, seen = torch.zeros(8, 40, 56), torch.zeros(40, 56)
+    for top in (0, 8):
+        for left in (0, 16, 24):
+            part = sliding(image[None, :, top : top + 32, left : left + 32])
+            painted = sliding.maskige.decode(part.maskige).labels.long()
+            votes = torch.nn.functional.one_hot(painted, 8).movedim(-1, 1).float()
+            votes = torch.nn.functional.interpolate(votes, size=(32, 32), mode="bilinear", align_corners=False)
+            total[:, top : top + 32, left : left + 32] += votes[0]
+            seen[top : top + 32, left : left + 32] += 1
+    result = sliding.predict(image)
+    best = (total / seen).topk(2, 0).values
+    clear = best[0] - best[1] > 1e-4  # equal shares may round to either class
+    assert clear.float().mean() > 0.9
+    assert torch.equal(result.labels.long()[clear], total.argmax(0)[clear])
+    assert result.tokens is None and result.maskige is None
+    assert sliding.predict(photo(30, 32)).tokens is not None  # one window is one pass
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", ["convolution", "window"])
+def test_a_learned_inverse_decides_and_is_saved(kind: str, tmp_path: Path) -> None:
+    inverse = InverseConfig(type=kind, channels=8, heads=2, window=3)
+    torch.manual_seed(0)
+    model = build_gss(tiny_recipe(inverse=inverse), PALETTE).eval()
+    image = photo(33, 47)
+    _, maskige = model.paint(model.encoder(gss.inference.pad_to_alignment(image[None])))
+    logits = model.inverse.scores(maskige, (36, 48))[0, :, :33, :47]
+    result = model.predict(image)
+    assert torch.equal(result.labels.long(), logits.argmax(0))
+    assert result.margin.min() >= 0 and result.margin.max() <= 1
+    assert model.num_parameters()["inverse"] == sum(p.numel() for p in model.inverse.parameters())
+    save_model(model, tmp_path)
+    assert torch.equal(gss.load(tmp_path).predict(image).labels, result.labels)
+
+
+def test_the_dalle_tokenizer_works_in_the_model(tmp_path: Path) -> None:
+    tokenizer = DalleConfig(codes=32, encoder_width=8, decoder_width=8, code_dim=6, encoder_blocks=1, decoder_blocks=1)
+    prior = tiny_recipe().prior
+    prior.pixel_branch = "separate"
+    torch.manual_seed(0)
+    model = build_gss(tiny_recipe(tokenizer=tokenizer, prior=prior), PALETTE).eval()
+    result = model.predict(photo(24, 36))
+    assert result.tokens.shape == (6, 9) and result.maskige.shape == (3, 48, 72)
+    assert not any(p.requires_grad for p in model.tokenizer.parameters())
+    save_model(model, tmp_path)
+    assert torch.equal(gss.load(tmp_path).predict(photo(24, 36)).labels, result.labels)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gss.config import RULES, AugmentationConfig, CompactConfig, PriorConfig, Recipe, StageConfig
+from gss.config import RULES, AugmentationConfig, CompactConfig, DalleConfig, PriorConfig, Recipe, StageConfig
 from gss.recipe import RecipeError, list_recipes, load_recipe, recipe_from_mapping, recipe_to_yaml
 
 
@@ -205,3 +205,36 @@ def test_mapping() -> None:
 def test_import_needs_no_torch() -> None:
     code = "import sys, gss.recipe; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_recipe_extends_a_shipped_one(tmp_path: Path) -> None:
+    text = "extends: camvid-small\nprior_stage:\n  steps: 7\ntokenizer:\n  type: dalle\n  codes: 9\n"
+    recipe, base = load_recipe(write(tmp_path, text)), load_recipe("camvid-small")
+    assert recipe.prior_stage == dataclasses.replace(base.prior_stage, steps=7)
+    assert recipe.backbone == base.backbone
+    assert recipe.tokenizer == DalleConfig(codes=9)  # another type: nothing of the old one is kept
+    with pytest.raises(RecipeError, match="extends: expected a shipped recipe, got 'camvid' .*did you mean 'camvid-"):
+        load_recipe(write(tmp_path, "extends: camvid"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "tokenizer.type=dale",
+            "tokenizer.type: expected one of 'compact', 'dalle', got 'dale' (str) (did you mean 'dalle'?)",
+        ),
+        ("tokenizer={type: dalle, width: 3}", "tokenizer.width: unknown key"),
+        ("tokenizer={type: dalle, codes: 0}", "tokenizer.codes: expected at least 1, got 0"),
+        ("inference.stride=[9, 900]", "inference.stride: expected at most the crop (768, 768), got (9, 900)"),
+        ("inference.crop=[0, 9]", "inference.crop: expected a height and a width of at least 1, got (0, 9)"),
+        (
+            "stages=[posterior]",
+            "stages[0]: expected one of 'tokenizer', 'prior', 'inverse', 'classifier', got 'posterior'",
+        ),
+    ],
+)
+def test_errors_of_tokenizers_and_inference(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        load_recipe(write(tmp_path, "seed: 1"), [override])
+    assert str(error.value).startswith(f"override {override!r}: {message}")

@@ -9,7 +9,7 @@ from gss.backbones import ImageEncoder
 from gss.convert.backbone_config import backbone_config
 from gss.convert.backbones import load_official_backbone, load_pretrained_file
 from gss.convert.swin import merging_order, swin_names
-from gss.swin import _relative_position_index
+from gss.swin import relative_position_index
 
 SWIN = {
     "type": "SwinTransformer",
@@ -42,7 +42,7 @@ def official_swin(backbone: nn.Module, window: int = 3) -> dict[str, Tensor]:
             value = value.flatten(-2)
         official[name] = value
         if name.endswith("_table"):
-            official[name.replace("_bias_table", "_index")] = _relative_position_index(window)
+            official[name.replace("_bias_table", "_index")] = relative_position_index(window)
     return official
 
 

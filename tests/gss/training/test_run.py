@@ -24,7 +24,8 @@ from gss.config import Recipe
 from gss.data.check import DataError
 from gss.data.folder import FolderDataset
 from gss.data.scenes import generate_scenes
-from gss.evaluation import ceiling, evaluate
+from gss.evaluation import evaluate
+from gss.reconstruction import ceiling
 from gss.training import ResumeMismatch, read_metrics
 from gss.training.checkpoint import load_weights, save_weights
 from gss.training.plan import holds_run

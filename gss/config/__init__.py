@@ -1,0 +1,30 @@
+"""Recipes: everything that decides a training run, as plain dataclasses read from YAML.
+
+Torch-free on purpose, so that `gss --help` and config errors cost no import of torch. Lengths are pixels unless a
+name says otherwise; `scale` is a ratio.
+"""
+
+from .inference import InferenceConfig
+from .network import InverseConfig, PriorConfig
+from .ranges import AT_LEAST_1, RULES, Rule, require_in_range
+from .recipe import Recipe
+from .stage import AugmentationConfig, StageConfig
+from .tokenizer import TOKENIZERS, CompactConfig, DalleConfig, TokenizerConfig, tokenizer_config
+
+__all__ = [
+    "AT_LEAST_1",
+    "RULES",
+    "TOKENIZERS",
+    "AugmentationConfig",
+    "CompactConfig",
+    "DalleConfig",
+    "InferenceConfig",
+    "InverseConfig",
+    "PriorConfig",
+    "Recipe",
+    "Rule",
+    "StageConfig",
+    "TokenizerConfig",
+    "require_in_range",
+    "tokenizer_config",
+]

@@ -1,0 +1,80 @@
+"""What is learned beside the tokenizer: the conditioning network's head, and X^-1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, RULES
+
+
+@dataclass
+class PriorConfig:
+    """The conditioning network's head: multi-level aggregation, Swin blocks, token logits (paper section 3.3).
+
+    `class_balance` b weighs classes by share^-b in the losses of stage 2, 0 being the paper's plain mean.
+    `share_codes` lets tokens that paint alike share logit weights, see `gss.prior.TokenHead`. `decode` says what the
+    tokenizer decodes: the most likely token of every cell ("argmax", the paper's), or what its tokens agree on
+    ("consensus", see `gss.prior.TokenHead.consensus`). `pixel_branch` is where the auxiliary pixel head reads: the map
+    that the trunk fused ("shared", the paper's MSeg models), one fused from the backbone's levels by itself
+    ("separate", its other models), or there is no such head ("none", for models that predict only).
+    """
+
+    level_channels: int = 64
+    trunk_channels: int = 128
+    head_channels: int = 256
+    swin_channels: int = 128
+    swin_stride: int = 1
+    swin_depth: int = 2
+    swin_heads: int = 4
+    window: int = 7
+    dropout: float = 0.1
+    token_loss: float = 0.8
+    pixel_loss: float = 0.2
+    pixel_branch: Literal["shared", "separate", "none"] = "shared"
+    class_balance: float = 0.0
+    share_codes: bool = False
+    decode: Literal["argmax", "consensus"] = "argmax"
+
+
+RULES[PriorConfig] = {
+    "level_channels": AT_LEAST_1,
+    "trunk_channels": AT_LEAST_1,
+    "head_channels": AT_LEAST_1,
+    "swin_channels": AT_LEAST_1,
+    "swin_stride": ("1 or 2", lambda value: value in (1, 2)),
+    "swin_depth": NOT_NEGATIVE,
+    "swin_heads": AT_LEAST_1,
+    "window": AT_LEAST_1,
+    "dropout": BELOW_1,
+    "token_loss": NOT_NEGATIVE,
+    "pixel_loss": NOT_NEGATIVE,
+    "class_balance": NOT_NEGATIVE,
+}
+
+
+@dataclass
+class InverseConfig:
+    """X^-1, from a painted maskige back to classes (paper section 3.2).
+
+    "nearest" takes the nearest palette colour and has nothing to learn (GSS-FF); "convolution" is a network of three
+    convolutions (GSS-FT), "window" one of `depth` shifted-window blocks (GSS-FT-W), both `channels` wide.
+
+    What a learned one is trained on: `source` "photo", maskiges that the frozen prior predicts, as the official code
+    does, or "labels", maskiges reconstructed from the labels themselves, as the paper's first stage does.
+    """
+
+    type: Literal["nearest", "convolution", "window"] = "nearest"
+    channels: int = 128
+    depth: int = 1
+    heads: int = 4
+    window: int = 7
+    source: Literal["photo", "labels"] = "photo"
+
+
+RULES[InverseConfig] = {
+    "channels": AT_LEAST_1,
+    "depth": NOT_NEGATIVE,
+    "heads": AT_LEAST_1,
+    "window": AT_LEAST_1,
+}

@@ -1,0 +1,169 @@
+"""What the tokenizer alone makes possible: labels -> maskige -> tokens -> maskige -> labels (spec paragraph 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import gsskernels
+
+from .config import InverseConfig
+from .inference import ALIGNMENT, fit_box, labels_and_margin, rescale
+from .inverse import Inverse
+from .maskige import DecodedMaskige, Maskige
+from .metrics import SegmentationMetrics
+from .palette import Palette
+from .tokenizers.protocol import Tokenizer
+
+Progress = Callable[[int, int], None]
+
+
+class Codec(Protocol):
+    """X, a tokenizer and X^-1: a `gss.GSS` has them, and so has a `MaskigeCodec`."""
+
+    palette: Palette
+    maskige: Maskige
+    tokenizer: Any  # a Tokenizer; a module's attribute has no narrower type
+
+    def classify(self, maskige: Tensor, size: tuple[int, int] | None = None) -> DecodedMaskige: ...
+
+    def class_scores(self, maskige: Tensor, size: tuple[int, int]) -> Tensor: ...
+
+
+class MaskigeCodec(nn.Module):
+    """A tokenizer with a palette, without any prior: enough to measure what it can represent."""
+
+    def __init__(self, palette: Palette, tokenizer: Tokenizer, inverse: InverseConfig | None = None) -> None:
+        super().__init__()
+        self.palette = palette
+        self.maskige = Maskige(palette)
+        self.tokenizer = tokenizer
+        learned = inverse is not None and inverse.type != "nearest"
+        self.inverse = Inverse(palette.num_classes, inverse) if learned and inverse is not None else None
+
+    def classify(self, maskige: Tensor, size: tuple[int, int] | None = None) -> DecodedMaskige:
+        """X^-1: maskige (B, 3, h, w) in 0..1 -> labels and margin (B, *size), by default at its own size."""
+        return (self.maskige if self.inverse is None else self.inverse).decode(maskige, size)
+
+    def class_scores(self, maskige: Tensor, size: tuple[int, int]) -> Tensor:
+        """X^-1 before it decides, (B, K, *size) float32."""
+        return self.maskige.votes(maskige, size) if self.inverse is None else self.inverse.scores(maskige, size)
+
+
+class Reconstruction(NamedTuple):
+    """`labels` (B, H, W), `tokens` (B, h, w), the labels at the size of the maskige, `target` (B, h', w'), and what the
+    tokens decode to, `painted` (B, 3, h', w') in 0..1, smaller where the tokenizer drops what fills no token."""
+
+    labels: Tensor
+    tokens: Tensor
+    target: Tensor
+    painted: Tensor
+
+
+def maskige_size(stride: int, cells: tuple[int, ...] | torch.Size) -> tuple[int, int]:
+    """The maskige has `stride` pixels a token, whatever the image's size: the paper's is twice the image."""
+    return cells[0] * stride, cells[1] * stride
+
+
+def resize_labels(labels: Tensor, size: tuple[int, int], num_classes: int) -> Tensor:
+    """labels (B, H, W) at `size` by the vote of neighbouring classes; unchanged where the size is right already."""
+    if labels.shape[-2:] == size:
+        return labels
+    return gsskernels.label_resize(labels, size, num_classes=num_classes)
+
+
+@torch.inference_mode()
+def reconstruct(
+    codec: Codec, labels: Tensor, scale: int | None = None, box: tuple[int, int] | None = None
+) -> Reconstruction:
+    """Label maps through the tokenizer and back.
+
+    Args:
+        labels: (B, H, W) integers; the ignore value is painted in the ignore colour.
+        scale: maskige pixels an image pixel, 1 or more. None: as the model does, with the grid of ceil(side / 4) cells,
+            the labels padded to whole cells. The official evaluation takes 1, the official model 2.
+        box: fit the labels into this (height, width) first and bring the result back to their size, as the official
+            test pipelines do.
+
+    Raises:
+        ValueError: a scale below 1.
+    """
+    own_size = (labels.shape[-2], labels.shape[-1])
+    if scale is not None and scale < 1:
+        raise ValueError(f"scale: expected at least 1, got {scale}")
+    if box is not None:
+        labels = _nearest(labels, fit_box(own_size, box))
+    height, width = labels.shape[-2:]
+    if scale is None:
+        right, bottom = -width % ALIGNMENT, -height % ALIGNMENT
+        labels = F.pad(labels, (0, right, 0, bottom), value=codec.palette.ignore_index)
+        cells = (labels.shape[-2] // ALIGNMENT, labels.shape[-1] // ALIGNMENT)
+        size = maskige_size(codec.tokenizer.stride, cells)
+    else:
+        size = (height * scale, width * scale)
+    padded = (labels.shape[-2], labels.shape[-1])
+    target = resize_labels(labels, size, codec.palette.num_classes)
+    tokens = codec.tokenizer.encode(codec.maskige.encode(target))
+    painted = codec.tokenizer.decode(tokens)
+    if box is None:
+        decoded = codec.classify(painted, padded).labels[:, :height, :width]
+    else:
+        scores = codec.class_scores(painted, padded)[..., :height, :width]
+        decoded = labels_and_margin(rescale(scores, own_size)).labels
+    return Reconstruction(decoded, tokens, target, painted)
+
+
+def ceiling(
+    codec: Codec,
+    dataset: Any,
+    progress: Progress | None = None,
+    scale: int | None = None,
+    box: tuple[int, int] | None = None,
+) -> dict[str, Any]:
+    """Reconstruct-only scores of a data set: what a perfect prior would reach.
+
+    Returns `SegmentationMetrics.compute()` at the resolution of the maskige under "mIoU", "mAcc", "aAcc", "per_class";
+    the mIoU against the labels at full size, the paper's reconstruction mIoU, under "mIoU_full_size"; "codes",
+    "codes_used", "perplexity" (of the token distribution over the split), "tokens_per_image" (mean) and "maskige_scale"
+    (maskige pixels an image pixel). Raises ValueError where the data's classes are not the model's.
+    """
+    from .evaluation import require_same_classes
+
+    palette, tokenizer = codec.palette, codec.tokenizer
+    require_same_classes(palette, dataset)
+    working = SegmentationMetrics(palette.num_classes, palette.class_names)
+    full = SegmentationMetrics(palette.num_classes, palette.class_names)
+    use = torch.zeros(tokenizer.codes, dtype=torch.int64)
+    device = tokenizer.codebook.device
+    for index in range(len(dataset)):
+        label = dataset[index]["label"][None].to(device)
+        result = reconstruct(codec, label, scale, box)
+        size = (result.target.shape[-2], result.target.shape[-1])
+        working.update(codec.classify(result.painted, size).labels, result.target)
+        full.update(result.labels, label)
+        use += torch.bincount(result.tokens.flatten().cpu(), minlength=tokenizer.codes)
+        if progress is not None:
+            progress(index + 1, len(dataset))
+    share = use[use > 0].double() / use.sum()
+    return {
+        **working.compute(),
+        "mIoU_full_size": full.compute()["mIoU"],
+        "codes": tokenizer.codes,
+        "codes_used": int((use > 0).sum()),
+        "perplexity": float(torch.exp(-(share * share.log()).sum())),
+        "tokens_per_image": int(use.sum()) / len(dataset),
+        "maskige_scale": scale or tokenizer.stride / ALIGNMENT,
+    }
+
+
+def _nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """labels (B, H, W) at `size` by the nearest pixel, as OpenCV picks it: the one at floor(i * old / new)."""
+    rows, columns = (
+        (torch.arange(new, device=labels.device, dtype=torch.float64) * (old / new)).long().clamp_max(old - 1)
+        for old, new in zip(labels.shape[-2:], size, strict=True)
+    )
+    return labels[:, rows[:, None], columns]

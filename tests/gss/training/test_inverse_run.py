@@ -1,0 +1,90 @@
+"""X^-1 trained as a third stage, in a run of its own on top of another, and on a tokenizer that is never trained."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import gss
+from gss.config import DalleConfig, InverseConfig
+from gss.convert.dalle import official_name
+from gss.data.scenes import generate_scenes
+from gss.tokenizers.dalle import DalleTokenizer
+from gss.training import ResumeMismatch, read_metrics
+from gss.training.run import train
+from tests.gss.tiny import tiny_recipe
+
+INVERSE = InverseConfig(type="convolution", channels=4)
+DALLE = DalleConfig(codes=16, encoder_width=4, decoder_width=4, code_dim=4, encoder_blocks=1, decoder_blocks=1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    generate_scenes(folder, train=4, val=1, size=(48, 64), seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tiny_recipe(), data, tmp_path_factory.mktemp("run") / "gss")
+
+
+def test_the_inverse_is_trained_on_top_of_a_run(data: Path, base: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(inverse=INVERSE, start_from=str(base), stages=("inverse",))
+    recipe.inverse_stage = recipe.prior_stage
+    run = train(recipe, data, tmp_path / "ft")
+    assert {line["stage"] for line in read_metrics(run / "metrics.jsonl")} == {"inverse"}
+    before, after = load_file(base / "model.safetensors"), load_file(run / "model.safetensors")
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    added = after.keys() - before.keys()
+    assert added and all(name.startswith("inverse.") for name in added)
+    train(recipe, data, run, resume=True)
+    with pytest.raises(ResumeMismatch, match="inverse"):
+        recipe.inverse = InverseConfig(type="convolution", channels=5)
+        train(recipe, data, run, resume=True)
+
+
+def test_all_three_stages_in_one_run(data: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(inverse=INVERSE)
+    recipe.inverse_stage = recipe.prior_stage
+    run = train(recipe, data, tmp_path / "run")
+    stages = [line["stage"] for line in read_metrics(run / "metrics.jsonl")]
+    assert stages == ["tokenizer"] * 3 + ["prior"] * 3 + ["inverse"] * 3
+    assert gss.load(run).inverse is not None
+
+
+def test_a_run_that_does_not_fit_is_refused_with_the_weights_named(data: Path, base: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(start_from=str(base))
+    recipe.prior.head_channels = 8
+    with pytest.raises(ValueError, match="start_from: .*has in another shape .* weights: trunk.before_head"):
+        train(recipe, data, tmp_path / "run")
+    recipe.start_from = str(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        train(recipe, data, tmp_path / "run")
+
+
+def test_stages_that_a_model_does_not_have_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="stages: expected some of tokenizer, prior for this model, got 'inverse'"):
+        train(tiny_recipe(stages=("inverse",)), data, tmp_path / "a")
+    with pytest.raises(ValueError, match="stages: expected some of prior for this model, got 'tokenizer'"):
+        train(tiny_recipe(tokenizer=DALLE, stages=("tokenizer",)), data, tmp_path / "b")
+
+
+def test_published_tokenizer_weights_are_read_and_stay_as_they_are(data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    state = DalleTokenizer(DALLE).state_dict()
+    for part in ("encoder", "decoder"):
+        weights = {
+            official_name(name).removeprefix(f"{part}."): value
+            for name, value in state.items()
+            if name.startswith(part)
+        }
+        torch.save(weights, tmp_path / f"{part}.pkl")
+    run = train(tiny_recipe(tokenizer=DALLE, tokenizer_weights=str(tmp_path)), data, tmp_path / "run")
+    assert {line["stage"] for line in read_metrics(run / "metrics.jsonl")} == {"prior"}
+    tokenizer = gss.load(run).tokenizer.state_dict()
+    assert all(torch.equal(tokenizer[name], value) for name, value in state.items())
+    with pytest.raises(ValueError, match="tokenizer_weights: only a generative model with tokenizer.type 'dalle'"):
+        train(tiny_recipe(tokenizer_weights=str(tmp_path)), data, tmp_path / "other")
