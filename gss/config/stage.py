@@ -10,15 +10,23 @@ from .ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, RULES
 
 @dataclass
 class AugmentationConfig:
-    """Joint image and label augmentation. `crop` is (height, width); `scale` bounds the random resize ratio."""
+    """Joint image and label augmentation, sizes as (height, width).
 
+    `scale` bounds the random resize ratio, of the image, or of a `box` that it is then fitted into. `photometric_form`
+    is how brightness, contrast, saturation and hue are changed: as one matrix ("yiq"), or through OpenCV's HSV step by
+    step ("hsv", the official form, slower).
+    """
+
+    box: tuple[int, int] | None = None
     scale: tuple[float, float] = (0.75, 1.5)
     crop: tuple[int, int] = (256, 256)
     flip: float = 0.5
     photometric: bool = True
+    photometric_form: Literal["yiq", "hsv"] = "yiq"
 
 
 RULES[AugmentationConfig] = {
+    "box": ("a height and a width of at least 1", lambda value: min(value) >= 1),
     "scale": ("[min, max] with 0 < min <= max", lambda value: 0 < value[0] <= value[1]),
     "crop": ("a height and a width of at least 1", lambda value: min(value) >= 1),
     "flip": ("a probability, 0 to 1", lambda value: 0 <= value <= 1),
