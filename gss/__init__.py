@@ -17,18 +17,21 @@ from typing import TYPE_CHECKING, Any
 from gss._version import __version__
 
 if TYPE_CHECKING:
+    from gss.decoding import Decoded, decode
     from gss.model import GSS, load
     from gss.palette import Palette
     from gss.result import Result
     from gss.twin import PixelClassifier
 
-__all__ = ["GSS", "Palette", "PixelClassifier", "Result", "__version__", "load"]
+__all__ = ["GSS", "Decoded", "Palette", "PixelClassifier", "Result", "__version__", "decode", "load"]
 
 _HOME = {
+    "Decoded": "gss.decoding",
     "GSS": "gss.model",
     "Palette": "gss.palette",
     "PixelClassifier": "gss.twin",
     "Result": "gss.result",
+    "decode": "gss.decoding",
     "load": "gss.model",
 }
 

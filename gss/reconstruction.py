@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import gsskernels
 
 from .config import InverseConfig
+from .data.classes import require_same_classes
 from .inference import ALIGNMENT, fit_box, labels_and_margin, rescale
 from .inverse import Inverse
 from .maskige import DecodedMaskige, Maskige
@@ -131,8 +132,6 @@ def ceiling(
     "codes_used", "perplexity" (of the token distribution over the split), "tokens_per_image" (mean) and "maskige_scale"
     (maskige pixels an image pixel). Raises ValueError where the data's classes are not the model's.
     """
-    from .evaluation import require_same_classes
-
     palette, tokenizer = codec.palette, codec.tokenizer
     require_same_classes(palette, dataset)
     working = SegmentationMetrics(palette.num_classes, palette.class_names)

@@ -1,4 +1,4 @@
-"""gss data: check a data folder, or make one of procedural street scenes."""
+"""gss data: check a data set, or make one of procedural street scenes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,34 @@ from gss.cli.arguments import Subparsers, add_json, not_negative, output_folder,
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("data", help="check a data folder, or generate street scenes")
+    parser = subparsers.add_parser("data", help="check a data set, or generate street scenes")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     check = commands.add_parser(
         "check",
-        help="find every problem of a data folder",
+        help="find every problem of a data set",
         description="Reads every image and annotation: class ids outside the palette, sizes that differ, damaged or "
         "missing files, colour masks. The exit code is 1 where something is wrong.",
     )
-    check.add_argument("directory", metavar="DIR", type=Path, help="folder with images/SPLIT and annotations/SPLIT")
-    check.add_argument("--palette", metavar="NAME|FILE", help="default: DIR/palette.json, if there is one")
-    check.add_argument("--splits", nargs="+", default=["train", "val"], metavar="SPLIT", help="default: train val")
+    check.add_argument(
+        "directory",
+        metavar="DIR",
+        type=Path,
+        help="images/SPLIT and annotations/SPLIT, or a data set's official folders",
+    )
+    check.add_argument(
+        "--layout",
+        metavar="NAME",
+        help="folder, cityscapes, ade20k, mseg, voc2012, pascal-context-60, camvid-11, wilddash-19, kitti-19 or "
+        "scannet-20 (default: what DIR looks like)",
+    )
+    check.add_argument(
+        "--lists", metavar="PATH", type=Path, help="text file with the images to use; for MSeg its folder of such files"
+    )
+    check.add_argument(
+        "--palette", metavar="NAME|FILE", help="default: DIR/palette.json, if there is one, or the layout's palette"
+    )
+    check.add_argument("--splits", nargs="+", metavar="SPLIT", help="default: those of the layout, of train and val")
     add_json(check)
     check.set_defaults(run=run_check)
 
@@ -39,16 +55,23 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run_check(arguments: argparse.Namespace) -> int:
     from gss.cli.output import emit
-    from gss.data.check import check_folder
+    from gss.data.check import check_listings
+    from gss.data.layouts import detect_layout, layout_palette, layout_splits, list_split
     from gss.palette import get_palette
 
-    directory, splits = arguments.directory, tuple(arguments.splits)
+    directory = arguments.directory
     if not directory.is_dir():
         raise NotADirectoryError(f"{directory}: expected a folder, but there is no such folder")
-    beside = directory / "palette.json"
-    if arguments.palette is None and not beside.is_file():
+    layout = arguments.layout or detect_layout(directory)
+    splits = tuple(arguments.splits or layout_splits(layout))
+    listings = {split: list_split(directory, split, layout=layout, lists=arguments.lists) for split in splits}
+    if arguments.palette is not None:
+        palette = get_palette(arguments.palette)
+    elif layout == "folder" and not (directory / "palette.json").is_file():
         raise ValueError(f"{directory}: no palette.json; {palette_advice(directory, splits)}")
-    report = check_folder(directory, get_palette(arguments.palette or beside), splits=splits)
+    else:
+        palette = layout_palette(directory, layout)
+    report = check_listings(listings, palette)
     emit(arguments.json, report.to_dict(), report.summary())
     return 0 if report.ok else 1
 

@@ -1,1 +1,1 @@
-"""Data: folders of images and index PNGs, joint transforms, checks, and procedural street scenes."""
+"""Data: our folder layout and the official ones, joint transforms, checks, and procedural street scenes."""

@@ -1,26 +1,29 @@
-"""Checks a data folder before training: every file, every problem, with names and counts."""
+"""Checks a data set before training: every file, every problem, with names and counts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gss.data.folder import IMAGE_SUFFIXES, list_files
+from gss.data.folder import list_files, list_folder
 from gss.data.labels import ColorMask, UnreadableFile, outside_palette, read_image, read_label, unknown_colors
+from gss.data.listing import Listing, Pair, Problem
 from gss.palette import Palette
 
 # What each kind means, in the order in which the summary lists them.
 KINDS = {
-    "missing folder": "expected DIR/images/SPLIT and DIR/annotations/SPLIT",
-    "no images": "the split has no .jpg, .jpeg or .png",
-    "missing annotation": "an image without its NAME.png",
-    "missing image": "an annotation without its image",
+    "missing folder": "the layout has it",
+    "no images": "the split has none",
+    "missing annotation": "an image without its label file",
+    "missing image": "a label file without its image",
     "duplicate name": "two images that share one annotation",
+    "not in the folder": "the list names images that are not there",
+    "list needed": "the folder holds more than the test images",
     "unreadable file": "damaged, truncated or not an image",
     "wrong mode": "a pixel format that is not 8 bits",
     "colour mask": "an RGB annotation where class ids are expected",
@@ -29,21 +32,13 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: a kind (see KINDS), the file or folder, and what was found in it."""
-
-    kind: str
-    file: str
-    detail: str
-
-
 @dataclass
 class Report:
-    """What `check_folder` found.
+    """What `check_listings` found.
 
     `counts` is the number of usable pairs a split; `sizes` counts the (height, width) of readable images;
-    `class_pixels` has one int64 count a class over all readable labels, `ignored_pixels` those of 255.
+    `class_pixels` has one int64 count a class over all readable labels, `ignored_pixels` those of 255, each label as
+    often as an epoch shows it.
     """
 
     root: str
@@ -114,21 +109,31 @@ def check_folder(
     splits: Iterable[str] = ("train", "val"),
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Reads every image and annotation of the splits; nothing is changed and nothing is raised for bad data.
+    """`check_listings` of the splits of a folder with images/SPLIT and annotations/SPLIT."""
+    return check_listings({split: list_folder(Path(root), split) for split in splits}, palette, progress)
 
-    `progress(done, total)` is called after every file pair.
+
+def check_listings(
+    listings: Mapping[str, Listing], palette: Palette, progress: Callable[[int, int], None] | None = None
+) -> Report:
+    """Reads every image and label of the splits; nothing is changed and nothing is raised for bad data.
+
+    `progress(done, total)` is called after every file pair. Raises ValueError for no splits.
     """
-    root = Path(root)
+    if not listings:
+        raise ValueError("listings: expected one a split, got none")
+    root = next(iter(listings.values())).root
     report = Report(str(root), palette.class_names, class_pixels=np.zeros(palette.num_classes, np.int64))
-    pairs: list[tuple[str, Path, Path]] = []
-    for split in splits:
+    total, done = sum(len(listing.pairs) for listing in listings.values()), 0
+    for split, listing in listings.items():
         report.counts[split] = 0
-        pairs += [(split, image, annotation) for image, annotation in _pairs(root, split, report)]
-    for done, (split, image, annotation) in enumerate(pairs, start=1):
-        if _check_pair(root, image, annotation, palette, report):
-            report.counts[split] += 1
-        if progress is not None:
-            progress(done, len(pairs))
+        report.problems += listing.problems
+        for pair in listing.pairs:
+            if _check_pair(root, pair, palette, report):
+                report.counts[split] += 1
+            done += 1
+            if progress is not None:
+                progress(done, total)
     return report
 
 
@@ -150,43 +155,12 @@ def largest_class_id(root: str | Path, splits: Iterable[str] = ("train", "val"),
     return None if largest < 0 else largest
 
 
-def _pairs(root: Path, split: str, report: Report) -> list[tuple[Path, Path]]:
-    """The complete pairs of a split; what is missing goes to the report."""
-
-    def problem(kind: str, path: Path, detail: str) -> None:
-        report.problems.append(Problem(kind, str(path.relative_to(root)), detail))
-
-    folders = (root / "images" / split, root / "annotations" / split)
-    for folder in folders:
-        if not folder.is_dir():
-            problem("missing folder", folder, "no such folder")
-    images: dict[str, Path] = {}
-    if folders[0].is_dir():
-        for file in list_files(folders[0], IMAGE_SUFFIXES):
-            if file.stem in images:
-                problem("duplicate name", file, f"same name as {images[file.stem].name}")
-            else:
-                images[file.stem] = file
-        if not images:
-            problem("no images", folders[0], "no .jpg, .jpeg or .png in this folder")
-    if not folders[1].is_dir():
-        return []
-    annotations = {file.stem: file for file in list_files(folders[1], (".png",))}
-    for name, file in images.items():
-        if name not in annotations:
-            problem("missing annotation", file, f"no annotations/{split}/{name}.png")
-    for name, file in annotations.items():
-        if name not in images:
-            problem("missing image", file, f"no images/{split}/{name}.jpg, .jpeg or .png")
-    return [(images[name], annotations[name]) for name in sorted(set(images) & set(annotations))]
-
-
-def _check_pair(root: Path, image: Path, annotation: Path, palette: Palette, report: Report) -> bool:
+def _check_pair(root: Path, pair: Pair, palette: Palette, report: Report) -> bool:
     """Whether the pair can be used; sizes and class counts are added even where something else is wrong."""
-    before = len(report.problems)
+    image, annotation, before = pair.image, pair.label, len(report.problems)
 
     def problem(kind: str, path: Path, detail: str) -> None:
-        report.problems.append(Problem(kind, str(path.relative_to(root)), detail))
+        report.problems.append(Problem(kind, path.relative_to(root).as_posix(), detail))
 
     image_size: tuple[int, int] | None = None
     label_size: tuple[int, ...] | None = None
@@ -201,12 +175,14 @@ def _check_pair(root: Path, image: Path, annotation: Path, palette: Palette, rep
     try:
         labels = read_label(annotation).numpy()
         label_size = labels.shape
-        counts = np.bincount(labels.ravel(), minlength=256)
-        report.class_pixels += counts[: palette.num_classes]
-        report.ignored_pixels += int(counts[palette.ignore_index])
-        unknown = outside_palette(labels, palette)
+        stored = np.bincount(labels.ravel(), minlength=256)
+        counts = stored if pair.remap is None else np.bincount(pair.remap.numpy(), stored, 256).astype(np.int64)
+        report.class_pixels += pair.repeat * counts[: palette.num_classes]
+        report.ignored_pixels += pair.repeat * int(counts[palette.ignore_index])
+        unknown = outside_palette(labels, palette, pair.remap)
         if unknown:
-            problem("class id outside palette", annotation, _describe_ids(unknown, counts, palette))
+            described = _describe_ids(unknown, stored, palette, own_ids=pair.remap is not None)
+            problem("class id outside palette", annotation, described)
     except UnreadableFile as error:
         problem("unreadable file", annotation, _without_path(error, annotation))
     except ColorMask as error:
@@ -219,9 +195,11 @@ def _check_pair(root: Path, image: Path, annotation: Path, palette: Palette, rep
     return len(report.problems) == before
 
 
-def _describe_ids(unknown: list[int], counts: np.ndarray, palette: Palette) -> str:
+def _describe_ids(unknown: list[int], counts: np.ndarray, palette: Palette, own_ids: bool) -> str:
     shown = ", ".join(f"{value} ({counts[value]} pixels)" for value in unknown[:8])
     more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+    if own_ids:
+        return f"{shown}{more}; the data set has other ids in its label files"
     hint = ""
     if unknown == [palette.num_classes]:
         hint = "; if ids count from 1, subtract 1 and make 0 the ignore value 255"

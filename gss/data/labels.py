@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from gss.files import replace_file
 from gss.palette import Palette
 
 PathLike = str | os.PathLike[str]
+
+# What ids become that a data set does not have; no palette has that many classes that this could be one.
+NO_ID = 254
 
 # What Pillow raises, depending on where in the file the damage is.
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Image.DecompressionBombError)
@@ -56,11 +60,13 @@ def image_to_tensor(image: Image.Image, name: str = "image") -> torch.Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def read_label(path: PathLike, palette: Palette | None = None) -> torch.Tensor:
+def read_label(path: PathLike, palette: Palette | None = None, remap: torch.Tensor | None = None) -> torch.Tensor:
     """A label map as uint8 (H, W): class ids, 255 = ignore. With a palette, ids outside it are refused.
 
+    `remap`, uint8 (256,), is the class id of each id that can stand in the file, see `remap_table`.
+
     Raises FileNotFoundError, UnreadableFile for damaged files, ColorMask for RGB files, ValueError for other modes and
-    for class ids outside the palette.
+    for ids that are no class of the palette.
     """
     with _open(path) as image:
         mode, raw_mode = image.mode, _raw_mode(image)
@@ -77,13 +83,30 @@ def read_label(path: PathLike, palette: Palette | None = None) -> torch.Tensor:
             raise ValueError(f"{path}: expected an 8-bit index PNG (mode L or P), got mode {mode} stored as {raw_mode}")
         labels = np.array(image)
     if palette is not None:
-        unknown = outside_palette(labels, palette)
+        unknown = outside_palette(labels, palette, remap)
+        if unknown and remap is not None:
+            raise ValueError(f"{path}: ids {', '.join(map(str, unknown))} are not among those of the data set")
         if unknown:
             raise ValueError(
                 f"{path}: class ids {', '.join(map(str, unknown))} are outside the palette {palette.name!r} "
                 f"(0..{palette.num_classes - 1}, and 255 for ignore)"
             )
-    return torch.from_numpy(labels)
+    return torch.from_numpy(labels if remap is None else remap.numpy()[labels])
+
+
+def remap_table(ids: Mapping[int, int], default: int = NO_ID) -> torch.Tensor:
+    """A look-up table, uint8 (256,), from the ids in a file to class ids; 255 stays 255 unless `ids` has it.
+
+    Other ids get `default`: 255 where a data set has ids that no class stands for, `NO_ID` where it has no such ids, so
+    that they are reported and not ignored. Raises ValueError for ids outside 0..255.
+    """
+    table = torch.full((256,), default, dtype=torch.uint8)
+    table[255] = 255
+    for stored, class_id in ids.items():
+        if not (0 <= stored <= 255 and 0 <= class_id <= 255):
+            raise ValueError(f"ids: expected 0..255 on both sides, got {stored}: {class_id}")
+        table[stored] = class_id
+    return table
 
 
 def write_label(path: PathLike, labels: torch.Tensor, palette: Palette) -> None:
@@ -134,10 +157,12 @@ def rgb_to_labels(image: torch.Tensor, palette: Palette) -> torch.Tensor:
     return torch.from_numpy(ids[_pack(rgb)])
 
 
-def outside_palette(labels: np.ndarray, palette: Palette) -> list[int]:
-    """The values of a uint8 label array that are neither a class id nor 255, sorted."""
+def outside_palette(labels: np.ndarray, palette: Palette, remap: torch.Tensor | None = None) -> list[int]:
+    """The values of a uint8 label array that are, after `remap`, neither a class id nor 255, sorted."""
+    classes = np.arange(256) if remap is None else remap.numpy()
+    known = (classes < palette.num_classes) | (classes == palette.ignore_index)
     counts = np.bincount(labels.ravel(), minlength=256)
-    return [value for value in np.flatnonzero(counts).tolist() if palette.num_classes <= value != palette.ignore_index]
+    return np.flatnonzero((counts > 0) & ~known).tolist()
 
 
 def unknown_colors(rgb: np.ndarray, palette: Palette) -> list[tuple[tuple[int, int, int], int]]:

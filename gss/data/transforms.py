@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from gss.data.folder import Transform
+from gss.data.pairs import Transform
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -58,12 +58,14 @@ class RandomScale:
 class RandomCrop:
     """A window of `size` (height, width); smaller images are padded at the bottom right (image 0, label 255).
 
-    Up to ten windows are drawn until no class covers more than `cat_max_ratio` of the labelled pixels, so that windows
-    of nothing but road are rare. `cat_max_ratio=1` takes the first.
+    A window that one class covers to `cat_max_ratio` of its labelled pixels or more, or that has no labelled pixels, is
+    drawn again, up to ten times, so that windows of nothing but road are rare. `cat_max_ratio=1` takes the first.
+    Without `pad`, smaller images give smaller windows.
     """
 
     size: tuple[int, int]
     cat_max_ratio: float = 0.75
+    pad: bool = True
 
     def __post_init__(self) -> None:
         if min(self.size) <= 0:
@@ -72,15 +74,19 @@ class RandomCrop:
             raise ValueError(f"cat_max_ratio: expected 0 < ratio <= 1, got {self.cat_max_ratio}")
 
     def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> Pair:
-        height, width = self.size
-        image, label = pad_to(image, label, self.size)
+        if self.pad:
+            image, label = pad_to(image, label, self.size)
+        rows, columns = self._window(label, generator)
         for _ in range(10):
-            top = _integer(label.shape[0] - height, generator)
-            left = _integer(label.shape[1] - width, generator)
-            window = label[top : top + height, left : left + width]
-            if self.cat_max_ratio >= 1 or self._is_mixed(window):
+            if self.cat_max_ratio >= 1 or self._is_mixed(label[rows, columns]):
                 break
-        return image[:, top : top + height, left : left + width].contiguous(), window.contiguous()
+            rows, columns = self._window(label, generator)
+        return image[:, rows, columns].contiguous(), label[rows, columns].contiguous()
+
+    def _window(self, label: torch.Tensor, generator: torch.Generator) -> tuple[slice, slice]:
+        top = _integer(max(label.shape[0] - self.size[0], 0), generator)
+        left = _integer(max(label.shape[1] - self.size[1], 0), generator)
+        return slice(top, top + self.size[0]), slice(left, left + self.size[1])
 
     def _is_mixed(self, window: torch.Tensor) -> bool:
         counts = torch.bincount(window.reshape(-1), minlength=256)[:IGNORE]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # Values of logits that exist at the size of the labels at a time.
-LOGITS_AT_A_TIME = 1 << 22
+LOGITS_AT_A_TIME = 1 << 20
 
 
 def upsampled_cross_entropy(

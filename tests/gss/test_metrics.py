@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gss.metrics import SegmentationMetrics
+from gss.data.ade20k import reduce_zero_label
+from gss.metrics import SegmentationMetrics, harmonic_mean
 
 
 def test_hand_computed() -> None:
@@ -41,6 +42,32 @@ def test_prediction_without_a_class_is_wrong_not_skipped() -> None:
     result = metrics.compute()
     assert result["per_class"]["class 0"] == {"IoU": 0.5, "Acc": 0.5, "pixels": 2}
     assert result["aAcc"] == pytest.approx(2 / 3)
+
+
+def test_target_that_is_no_class_is_wrong_for_what_is_predicted_there() -> None:
+    # target 0 0 7 7 1, prediction 0 1 0 255 1: the class of the 7s is neither of the two.
+    metrics = SegmentationMetrics(2)
+    metrics.update(torch.tensor([0, 1, 0, 255, 1]), torch.tensor([0, 0, 7, 7, 1]))
+    assert metrics.areas().tolist() == [[1, 1], [3, 2], [2, 2], [2, 1]]
+    result = metrics.compute()
+    assert [row["IoU"] for row in result["per_class"].values()] == [1 / 3, 1 / 2]
+    assert result["aAcc"] == pytest.approx(2 / 3)
+
+
+def test_zero_as_no_class() -> None:
+    stored = torch.tensor([[0, 1, 2], [150, 254, 255]], dtype=torch.uint8)
+    assert reduce_zero_label(stored).tolist() == [[255, 0, 1], [149, 253, 255]]
+    with pytest.raises(TypeError, match="labels: expected uint8, got torch.int64"):
+        reduce_zero_label(stored.long())
+
+
+def test_harmonic_mean() -> None:
+    # table 6 of the paper, GSS-FT-W with Swin-L; the paper prints 61.9 from unrounded values
+    assert harmonic_mean([79.5, 47.7, 75.9, 65.3, 68.0, 49.7]) == pytest.approx(61.95, abs=0.005)
+    assert harmonic_mean([0.5, 0.0]) == 0.0
+    for values in ([], [0.5, None], [0.5, -0.1], [0.5, float("nan")]):
+        with pytest.raises(ValueError, match="values: expected at least one number"):
+            harmonic_mean(values)
 
 
 def test_equals_the_definition_and_does_not_depend_on_batches() -> None:

@@ -72,13 +72,13 @@ def model(monkeypatch):
         progress(len(dataset), len(dataset))
         return METRICS
 
-    def ceiling(model, dataset, progress=None):
+    def ceiling(model, dataset, progress=None, scale=None, box=None):
         codes = {"codes_used": 7, "codes": 16, "perplexity": 5.25}
         return {"mIoU": 0.875, "mIoU_full_size": 0.8125, "per_class": METRICS["per_class"], **codes}
 
     monkeypatch.setitem(vars(gss), "load", lambda path: Model())
-    module = types.SimpleNamespace(evaluate=evaluate, ceiling=ceiling)
-    monkeypatch.setitem(sys.modules, "gss.evaluation", module)
+    monkeypatch.setitem(sys.modules, "gss.evaluation", types.SimpleNamespace(evaluate=evaluate))
+    monkeypatch.setitem(sys.modules, "gss.reconstruction", types.SimpleNamespace(ceiling=ceiling))
     return calls
 
 

@@ -101,7 +101,7 @@ def test_duplicate_name(folder: Path, palette: Palette) -> None:
     (folder / "images" / "val" / "n0.png").write_bytes((folder / "images" / "val" / "n1.png").read_bytes())
     report = check_folder(folder, palette)
     assert found(report) == [("duplicate name", "images/val/n0.png")]
-    assert "same name as n0.jpg" in report.problems[0].detail
+    assert report.problems[0].detail == "two images of one name: n0.jpg and n0.png"
 
 
 def test_summary_shortens_long_lists(folder: Path, palette: Palette) -> None:

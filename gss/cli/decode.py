@@ -1,0 +1,149 @@
+"""gss decode: labels and confidence from any colour-coded picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gss.cli.arguments import Subparsers, add_json, output_file
+
+if TYPE_CHECKING:
+    from gss.decoding import FileSummary
+    from gss.palette import Palette
+
+LISTED = 10  # unknown colours shown; --json has more
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "decode",
+        help="turn a colour-coded picture into labels",
+        description="Gives every pixel of a colour-coded picture (index or colour PNG, JPEG, ...) the class of the "
+        "nearest palette colour and writes an index PNG. Lists colours that are near none. PNGs are read in bands of "
+        "rows: a picture of any height needs the same memory.",
+    )
+    parser.add_argument("image", metavar="IMAGE", type=Path, help="the picture")
+    parser.add_argument("--palette", metavar="NAME|FILE", required=True, help="a shipped palette, or its JSON file")
+    parser.add_argument(
+        "--out", metavar="FILE.png", type=_png, required=True, help="index PNG: its values are class ids, 255 is ignore"
+    )
+    parser.add_argument(
+        "--margin",
+        metavar="FILE",
+        type=_margin,
+        nargs="?",
+        const=True,
+        help="also write how sure each pixel is, the distance of its colour to the wall between two classes: NAME.png "
+        "(whole levels) or NAME.npy (float32); without FILE: beside --out, as NAME_margin.png",
+    )
+    parser.add_argument(
+        "--grey",
+        choices=("ids", "colors"),
+        default="ids",
+        help="what the values of a grey picture are: class ids (default) or colours. A grey JPEG holds colours",
+    )
+    parser.add_argument(
+        "--no-ignore-color",
+        action="store_true",
+        help="classes only: without this, what is nearest to the palette's ignore colour becomes 255",
+    )
+    parser.add_argument(
+        "--unknown-tolerance",
+        metavar="LEVELS",
+        type=_levels,
+        help="colours farther than this from every palette colour are listed as unknown (default: 16, or half the "
+        "distance of the closest two colours)",
+    )
+    parser.add_argument("--strict", action="store_true", help="unknown colours are an error; nothing is written")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """--margin is None, a file, or True for one beside --out."""
+    from gss.cli.output import emit, progress
+    from gss.decoding import decode_file
+    from gss.palette import get_palette
+
+    palette = get_palette(arguments.palette)
+    out = Path(arguments.out)
+    margin = out.with_name(f"{out.stem}_margin.png") if arguments.margin is True else arguments.margin
+    with progress("decoding rows") as show_progress:
+        summary = decode_file(
+            arguments.image,
+            palette,
+            out,
+            margin=margin,
+            grey=arguments.grey,
+            ignore_color=not arguments.no_ignore_color,
+            unknown_tolerance=arguments.unknown_tolerance,
+            strict=arguments.strict,
+            progress=show_progress,
+        )
+    files = {"labels": str(out)} if margin is None else {"labels": str(out), "margin": str(margin)}
+    emit(arguments.json, {**files, **_values(summary, palette)}, *_lines(summary, palette), *files.values())
+    return 0
+
+
+def _values(summary: FileSummary, palette: Palette) -> dict[str, Any]:
+    unknown = summary.unknown
+    return {
+        "height": summary.height,
+        "width": summary.width,
+        "pixels": dict(zip(palette.class_names, summary.pixels, strict=True)),
+        "ignored": summary.ignored,
+        "unknown": {
+            "tolerance": unknown.tolerance,
+            "pixels": unknown.pixels,
+            "distinct": unknown.distinct,
+            "colors": [{"color": list(color), "pixels": count} for color, count in unknown.colors],
+        },
+    }
+
+
+def _lines(summary: FileSummary, palette: Palette) -> list[Any]:
+    from rich.table import Table
+
+    total = summary.height * summary.width
+    classes = Table(box=None, pad_edge=False)
+    classes.add_column("class")
+    classes.add_column("pixels", justify="right")
+    classes.add_column("share", justify="right")
+    counts = [*zip(palette.class_names, summary.pixels, strict=True), ("ignored (255)", summary.ignored)]
+    for name, count in counts:
+        if count:
+            classes.add_row(name, f"{count:,}", f"{count / total:.2%}")
+    lines: list[Any] = [f"{summary.width} x {summary.height} pixels, palette {palette.name}", classes]
+    unknown = summary.unknown
+    if unknown.pixels:
+        lines.append(
+            f"unknown: {unknown.pixels:,} pixels ({unknown.pixels / total:.2%}) in {unknown.distinct:,} colours are "
+            f"farther than {unknown.tolerance:g} levels from every colour; they got the nearest class"
+        )
+        lines += [f"  #{r:02x}{g:02x}{b:02x}  {count:,}" for (r, g, b), count in unknown.colors[:LISTED]]
+        if unknown.distinct > LISTED:
+            lines.append(f"  and {unknown.distinct - LISTED:,} more")
+    return lines
+
+
+def _png(text: str) -> str:
+    if Path(text).suffix.lower() != ".png":
+        raise argparse.ArgumentTypeError(f"expected a file NAME.png, got {text!r}")
+    return output_file(text)
+
+
+def _margin(text: str) -> str:
+    if Path(text).suffix.lower() not in (".png", ".npy"):
+        raise argparse.ArgumentTypeError(f"expected a file NAME.png or NAME.npy, got {text!r}")
+    return output_file(text)
+
+
+def _levels(text: str) -> float:
+    try:
+        levels = float(text)
+    except ValueError:
+        levels = -1.0
+    if not 0 <= levels < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of levels of at least 0, got {text!r}")
+    return levels
