@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
+JOBS ?= 2
 
 .PHONY: install test lint demo sanitize bench bench-report check-triton check-gpu tune
 
@@ -15,8 +16,10 @@ $(STAMP): pyproject.toml setup.py constraints.txt CMakeLists.txt $(wildcard gssk
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# JOBS processes at a time; a process that has run its share takes tests of another one.
+PARALLEL = -n $(JOBS) --dist worksteal
 test: install
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
 lint: install
 	$(BIN)/ruff check .
@@ -43,7 +46,7 @@ sanitize: install
 # Every GPU kernel in the interpreter, and compiled for every architecture: machine code against the checked-in table.
 check-triton: install
 	$(BIN)/python -m benchmarks.static
-	$(BIN)/python -m pytest -q tests/gsskernels/triton tests/benchmarks/test_static.py
+	$(BIN)/python -m pytest -q $(PARALLEL) tests/gsskernels/triton tests/benchmarks/test_static.py
 
 # On a machine with a GPU, torch and triton; nothing is installed. OUT=DIR puts the results elsewhere.
 ANY_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))

@@ -1,6 +1,16 @@
-"""Before anything imports triton: without a GPU its kernels run in the interpreter, as Python on CPU tensors."""
+"""Before anything imports torch or triton: threads of their own for parallel test processes, and Triton's interpreter.
+
+Without a GPU Triton's kernels run in its interpreter, as Python on CPU tensors.
+"""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Processes that share the processors must share the threads too, and a thread that waits for others must not spin
+    # on a processor that another process could use. Tests of threads set their number themselves.
+    share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.environ.setdefault("OMP_NUM_THREADS", str(share))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 
