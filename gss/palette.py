@@ -7,6 +7,8 @@ module costs no import of torch.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import json
 import math
 import os
@@ -77,13 +79,21 @@ class Palette:
 
         Half of this distance is the error that every pixel of a maskige survives.
         """
-        best, pair = math.inf, (0, 0)
-        for i, first in enumerate(self.colors):
-            for j in range(i + 1, self.num_classes):
-                distance = math.dist(first, self.colors[j])
-                if distance < best:
-                    best, pair = distance, (i, j)
-        return best, pair
+        closest = self.closest_pairs(1)
+        return closest[0] if closest else (math.inf, (0, 0))
+
+    def closest_pairs(self, count: int) -> list[tuple[float, tuple[int, int]]]:
+        """The `count` closest pairs of colours, as `min_distance` gives one, the closest first."""
+        pairs = itertools.combinations(range(self.num_classes), 2)
+        return heapq.nsmallest(count, ((math.dist(self.colors[i], self.colors[j]), (i, j)) for i, j in pairs))
+
+    def margins(self) -> tuple[float, ...]:
+        """For each class half the distance to the nearest other colour, in levels: the error its pixels survive."""
+        nearest = [math.inf] * self.num_classes
+        for i, j in itertools.combinations(range(self.num_classes), 2):
+            distance = math.dist(self.colors[i], self.colors[j])
+            nearest[i], nearest[j] = min(nearest[i], distance), min(nearest[j], distance)
+        return tuple(distance / 2 for distance in nearest)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: name, classes, colors, ignore_color, ignore_index."""

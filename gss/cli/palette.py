@@ -1,19 +1,102 @@
-"""gss palette: the colours of the classes."""
+"""gss palette: the colours of the classes: show, fit, convert."""
 
 from __future__ import annotations
 
 import argparse
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from gss.cli.arguments import Subparsers, add_json
+from gss.cli.arguments import Subparsers, add_json, not_negative, output_file, positive
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gss.palette import Palette
+
+CLOSEST = 5  # pairs listed
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("palette", help="show a palette and how far apart its colours are")
+    parser = subparsers.add_parser("palette", help="show, fit and convert the colours of the classes")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    show = commands.add_parser("show", help="classes, colours, and the closest two of them")
+    _add_show(commands)
+    _add_fit(commands)
+    _add_convert(commands)
+
+
+def _add_show(commands: Subparsers) -> None:
+    show = commands.add_parser("show", help="classes, colours, and how far apart they are")
     show.add_argument("palette", metavar="NAME|FILE", nargs="?", help="without it: the names of the shipped palettes")
+    show.add_argument(
+        "--out",
+        metavar="FILE.png",
+        type=_png,
+        help="also draw it: swatches, the colours in the RGB cube, margins, the closest pairs",
+    )
     add_json(show)
     show.set_defaults(run=run_show)
+
+
+def _add_fit(commands: Subparsers) -> None:
+    fit = commands.add_parser(
+        "fit",
+        help="find colours that are as far apart as possible",
+        description="Finds K colours whose smallest distance is as large as a search finds it. With --confusion or "
+        "--touching, the colours are assigned with regard to classes that are mistaken for each other, or touch.",
+    )
+    classes = fit.add_mutually_exclusive_group(required=True)
+    classes.add_argument("--classes", metavar="K|FILE", help="how many, 2 to 255, or a text file with a name a line")
+    classes.add_argument("--like", metavar="NAME|FILE", help="the classes of a shipped palette or a palette file")
+    fit.add_argument("--out", metavar="FILE.json", type=_json, required=True, help="the palette to write")
+    fit.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default: 0")
+    fit.add_argument(
+        "--space",
+        choices=("rgb", "oklab"),
+        default="rgb",
+        help="what distance is: levels, which decide what survives a tokenizer (default), or perceived difference",
+    )
+    fit.add_argument(
+        "--away-from-ignore",
+        action="store_true",
+        help="keep the colours away from the ignore colour too: black, or that of --like. Without this the ignore "
+        "colour is the one farthest from all classes",
+    )
+    fit.add_argument(
+        "--confusion",
+        metavar="FILE",
+        type=Path,
+        help="confusion matrix, NAME.json or NAME.npy; rows are target classes",
+    )
+    fit.add_argument(
+        "--touching", metavar="DIR", type=Path, help="data set: count how often its classes touch in the label maps"
+    )
+    fit.add_argument(
+        "--goal",
+        choices=("distance", "blend"),
+        default="distance",
+        help="what such classes get: colours far apart (default), or colours with no third one between them, which is "
+        "what a tokenizer that blurs needs",
+    )
+    fit.add_argument("--split", default="train", help="which split of --touching (default: train)")
+    add_json(fit)
+    fit.set_defaults(run=run_fit)
+
+
+def _add_convert(commands: Subparsers) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="to and from colour tables, lists and text",
+        description="Reads and writes .json (our own; a list of colours is read too), .png (the colour table of an "
+        'index PNG, entry k is class k, the last one the ignore colour) and .txt (lines "r g b name").',
+    )
+    convert.add_argument("source", metavar="NAME|FILE", help="a shipped palette, or a .json, .png or .txt file")
+    convert.add_argument("target", metavar="FILE", type=output_file, help="a .json, .png or .txt file to write")
+    convert.add_argument(
+        "--classes", metavar="K|FILE", help="use the first K entries, or name them by a text file with a name a line"
+    )
+    convert.set_defaults(run=run_convert)
 
 
 def run_show(arguments: argparse.Namespace) -> int:
@@ -27,20 +110,162 @@ def run_show(arguments: argparse.Namespace) -> int:
         emit(arguments.json, list(palette_names()), *palette_names())
         return 0
     palette = get_palette(arguments.palette)
+    margins = palette.margins()
     table = Table(box=None, pad_edge=False)
     table.add_column("", justify="right")
     for title in ("", "class", "colour"):
         table.add_column(title)
+    table.add_column("margin", justify="right")
     for k, (name, (red, green, blue)) in enumerate(zip(palette.class_names, palette.colors, strict=True)):
         swatch = Text("    ", style=f"on rgb({red},{green},{blue})")
-        table.add_row(str(k), swatch, name, f"#{red:02x}{green:02x}{blue:02x}")
-    distance, (i, j) = palette.min_distance()
-    closest = f"closest: {palette.class_names[i]} and {palette.class_names[j]}, {distance:.1f} levels apart"
-    emit(
-        arguments.json,
-        {**palette.to_dict(), "min_distance": distance, "closest": [i, j]},
-        f"{palette.name}: {palette.num_classes} classes",
-        table,
-        *([closest] if palette.num_classes > 1 else []),
-    )
+        margin = f"{margins[k]:.1f}" if math.isfinite(margins[k]) else ""
+        table.add_row(str(k), swatch, name, f"#{red:02x}{green:02x}{blue:02x}", margin)
+    distance, closest = palette.min_distance()
+    values = {**palette.to_dict(), "min_distance": distance, "closest": list(closest), "margins": margins}
+    lines: list[Any] = [f"{palette.name}: {palette.num_classes} classes", table, *_closest_lines(palette)]
+    if arguments.out is not None:
+        from gss.colors.picture import palette_picture
+        from gss.files import replace_file
+
+        with replace_file(arguments.out) as temporary:
+            palette_picture(palette).save(temporary)
+        lines.append(arguments.out)
+    emit(arguments.json, values, *lines)
     return 0
+
+
+def run_fit(arguments: argparse.Namespace) -> int:
+    from gss.cli.output import emit
+    from gss.colors.fit import fit_palette
+    from gss.colors.spaces import SPACES
+    from gss.colors.spread import distance_bound
+    from gss.palette import get_palette
+
+    like = None if arguments.like is None else get_palette(arguments.like)
+    classes = like.class_names if like is not None else _classes(arguments.classes)
+    ignore_color = None
+    if arguments.away_from_ignore:
+        ignore_color = (0, 0, 0) if like is None else like.ignore_color
+    weights = _weights(arguments, classes if isinstance(classes, int) else len(classes))
+    start = time.perf_counter()
+    palette = fit_palette(
+        classes,
+        name=Path(arguments.out).stem,
+        seed=arguments.seed,
+        space=arguments.space,
+        ignore_color=ignore_color,
+        weights=weights,
+        goal=arguments.goal,
+    )
+    seconds = time.perf_counter() - start
+    palette.save(arguments.out)
+
+    distance, closest = palette.min_distance()
+    bound = distance_bound(palette.num_classes)
+    values: dict[str, Any] = {"palette": arguments.out, "classes": palette.num_classes, "seconds": round(seconds, 3)}
+    values |= {"min_distance": distance, "closest": list(closest), "bound": bound}
+    lines = [
+        f"{palette.num_classes} colours, at least {distance:.1f} levels apart, in {seconds:.1f} s; "
+        f"no {palette.num_classes} colours can all be more than {bound:.1f} apart"
+    ]
+    if like is not None:
+        values["like_min_distance"] = like.min_distance()[0]
+        lines.append(f"{like.name}: {values['like_min_distance']:.1f} levels")
+    if weights is not None:
+        values["pairs"] = pairs = _pair_reports(palette, weights, arguments.space)
+        lines += _pair_lines(pairs, SPACES[arguments.space].unit)
+    emit(arguments.json, values, *lines, arguments.out)
+    return 0
+
+
+def run_convert(arguments: argparse.Namespace) -> int:
+    from gss.colors.files import read_palette, write_palette
+
+    classes = None if arguments.classes is None else _classes(arguments.classes)
+    names, count = (None, classes) if classes is None or isinstance(classes, int) else (classes, len(classes))
+    palette = read_palette(arguments.source, names, count)
+    write_palette(arguments.target, palette)
+    print(f"{palette.num_classes} classes: {arguments.target}")
+    return 0
+
+
+def _closest_lines(palette: Palette) -> list[str]:
+    pairs = [
+        f"{palette.class_names[i]} and {palette.class_names[j]}, {distance:.1f} levels apart"
+        for distance, (i, j) in palette.closest_pairs(CLOSEST)
+    ]
+    return [f"closest: {pair}" if k == 0 else f"         {pair}" for k, pair in enumerate(pairs)]
+
+
+def _classes(text: str) -> int | tuple[str, ...]:
+    """What --classes says: a number, or the names in a file, one a line."""
+    if text.isdecimal():
+        return positive(text)
+    if not Path(text).is_file():
+        raise ValueError(f"classes: expected a number, or a text file with a class name a line, got {text!r}")
+    names = tuple(line.strip() for line in Path(text).read_text(encoding="utf-8").splitlines() if line.strip())
+    if not names:
+        raise ValueError(f"{text}: expected a class name a line, got an empty file")
+    return names
+
+
+def _weights(arguments: argparse.Namespace, num_classes: int) -> np.ndarray | None:
+    """What --confusion and --touching say about pairs of classes; both count the same."""
+    import numpy as np
+
+    from gss.colors.assign import pair_weights
+    from gss.colors.counts import read_counts
+
+    weights = []
+    if arguments.confusion is not None:
+        weights.append(pair_weights(read_counts(arguments.confusion, num_classes)))
+    if arguments.touching is not None:
+        from gss.data.adjacency import touching_classes
+        from gss.data.layouts import list_split
+
+        pairs = list_split(arguments.touching, arguments.split).complete()
+        weights.append(pair_weights(touching_classes(pairs, num_classes).numpy()))
+    return np.mean(weights, axis=0) if weights else None
+
+
+def _pair_reports(palette: Palette, weights: np.ndarray, space: str) -> dict[str, dict[str, float]]:
+    """`PairReport` for the order that the colours would have without weights, and for the one they have."""
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from gss.colors.assign import pair_report
+    from gss.colors.fit import farthest_first
+    from gss.colors.spaces import SPACES
+
+    assigned = np.array(palette.colors)
+    before = farthest_first(assigned, np.array(palette.ignore_color), SPACES[space])
+    return {
+        when: asdict(pair_report(colors, SPACES[space].points(colors.astype(np.float64)), weights))
+        for when, colors in (("before", before), ("assigned", assigned))
+    }
+
+
+def _pair_lines(reports: dict[str, dict[str, float]], unit: str) -> list[str]:
+    before, assigned = reports["before"], reports["assigned"]
+    return [
+        "pairs of classes by weight, in the order of distance alone and as assigned:",
+        f"  mean distance: {before['mean_distance']:.4g} and {assigned['mean_distance']:.4g} {unit}",
+        "  smallest among the heaviest that have half of the weight: "
+        f"{before['smallest_distance']:.4g} and {assigned['smallest_distance']:.4g} {unit}",
+        f"  blends that become a third class: {before['blended_away']:.1%} and {assigned['blended_away']:.1%}",
+    ]
+
+
+def _png(text: str) -> str:
+    return _file(text, ".png")
+
+
+def _json(text: str) -> str:
+    return _file(text, ".json")
+
+
+def _file(text: str, suffix: str) -> str:
+    if Path(text).suffix.lower() != suffix:
+        raise argparse.ArgumentTypeError(f"expected a file NAME{suffix}, got {text!r}")
+    return output_file(text)

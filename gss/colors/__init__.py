@@ -1,0 +1,1 @@
+"""Where the colours of a palette come from, how they are assigned, drawn and converted."""
