@@ -21,12 +21,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from gss.data.check import check_folder
 from gss.data.folder import FolderDataset
 from gss.reconstruction import ceiling
 from gss.files import write_text
 from gss.recipe import load_recipe
-from gss.training.run import build_gss, data_palette, run_stage
+from gss.training.data import find_training_data
+from gss.training.run import build_gss, run_stage
 from gss.training.sampling import derive_seed
 from gss.training.losses import class_weights
 from gss.training.stages import TokenizerTraining
@@ -68,16 +68,16 @@ def main() -> None:
 
 def measure(name: str, overrides: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
     recipe = load_recipe(arguments.recipe, [*overrides, f"tokenizer_stage.steps={arguments.steps}"])
-    palette = data_palette(recipe, arguments.data)
+    data = find_training_data(recipe, arguments.data)
     torch.manual_seed(derive_seed(recipe.seed, "weights"))
-    model = build_gss(recipe, palette)
-    pixels = check_folder(arguments.data, palette, ("train",)).class_pixels.tolist()
-    stage = TokenizerTraining(model, class_weights(pixels, recipe.tokenizer.class_balance))
+    model = build_gss(recipe, data.palette)
+    assert data.pixels is not None  # counted, since the files were checked
+    stage = TokenizerTraining(model, class_weights(data.pixels, recipe.tokenizer.class_balance))
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as run:
-        run_stage("tokenizer", stage, recipe.tokenizer_stage, recipe, arguments.data, palette, Path(run), resume=False)
+        run_stage("tokenizer", stage, recipe.tokenizer_stage, recipe, data, Path(run), resume=False)
     seconds = time.perf_counter() - start
-    scores = ceiling(model.eval(), FolderDataset(arguments.data, "val", palette))
+    scores = ceiling(model.eval(), FolderDataset(arguments.data, "val", data.palette))
     return {
         "variant": name,
         "steps": arguments.steps,

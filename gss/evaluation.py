@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .data.classes import require_same_classes
-from .data.folder import FolderDataset
+from .data.pairs import PairDataset
 from .metrics import SegmentationMetrics
 from .result import Result
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
-def evaluate(model: GSS | PixelClassifier, dataset: FolderDataset, progress: Progress | None = None) -> dict[str, Any]:
+def evaluate(model: GSS | PixelClassifier, dataset: PairDataset, progress: Progress | None = None) -> dict[str, Any]:
     """Predict every image of a split at its own size and compare with its labels.
 
     `progress(done, total)` is called after each image. Returns `SegmentationMetrics.compute()`: mIoU, mAcc, aAcc in

@@ -22,7 +22,7 @@ from .inverse import Inverse
 from .maskige import DecodedMaskige, Maskige
 from .palette import Palette
 from .prior import PixelHead, TokenHead, Trunk
-from .result import Result
+from .result import MarginUnit, Result
 from .tokenizers.protocol import build_tokenizer
 
 if TYPE_CHECKING:
@@ -153,16 +153,21 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         for image, name in zip(images, names, strict=True):
             batch = image[None].to(device)
             painted: dict[str, Tensor] = {}
+            unit: MarginUnit = "probability"
             if needs_scores(self.inference, (image.shape[-2], image.shape[-1])):
                 labels, margin = predict_labels(self.image_scores, batch, self.inference)
             else:
                 tokens, maskige, labels, margin = self(batch)
                 painted = {"maskige": (maskige[0] * 255).round().to(torch.uint8).cpu(), "tokens": tokens[0].cpu()}
+                unit = "levels" if self.inverse is None else "probability"
             labels, margin = labels[0].to(torch.uint8).cpu(), margin[0].float().cpu()
-            results.append(
-                Result(image=image, labels=labels, margin=margin, palette=self.palette, name=name, **painted)
-            )
+            results.append(Result(image, labels, margin, self.palette, name=name, margin_unit=unit, **painted))
         return results[0] if single else results
+
+    @property
+    def scores_are_votes(self) -> bool:
+        """Whether `class_scores` are shares of pixels, adding up to 1 over the classes, and not logits."""
+        return self.inverse is None
 
     def image_scores(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """images uint8 (B, 3, H, W) -> class scores (B, K, *size), see `class_scores`."""

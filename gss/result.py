@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -15,6 +15,12 @@ from gss.palette import Palette
 if TYPE_CHECKING:
     from PIL import Image
 
+    from gss.calibration import Calibration
+
+
+# What a margin is measured in: levels of 0..255 to the wall between two colours, or the lead of the best class over the
+# second in probability.
+MarginUnit = Literal["levels", "probability"]
 
 INTEGERS = (torch.uint8, torch.int16, torch.int32, torch.int64)
 
@@ -24,9 +30,10 @@ class Result:
     """One segmented image.
 
     image: uint8 (3, H, W), the photo, RGB.
-    labels: uint8 (H, W), the class id of every pixel.
+    labels: uint8 (H, W), the class id of every pixel; 255 where `abstain` left it open.
     margin: float32 (H, W), how sure the decision is: for a GSS model the distance from the decoded colour to the wall
         between the winning and the runner-up colour, in palette units (levels of 0..255); 0 is undecided.
+    margin_unit: "levels", or "probability" where the margin is the lead of the best class over the second.
     maskige: uint8 (3, h, w), the image the tokens decode to, or None for a model that paints none.
     tokens: integer (ht, wt), the codebook indices the model predicted, or None likewise.
     name: the stem of the files `save` writes.
@@ -41,6 +48,7 @@ class Result:
     maskige: torch.Tensor | None = None
     tokens: torch.Tensor | None = None
     name: str | None = None
+    margin_unit: MarginUnit = "levels"
 
     def __post_init__(self) -> None:
         size = tuple(self.image.shape[1:])
@@ -52,6 +60,27 @@ class Result:
         if self.tokens is not None:
             dtype = self.tokens.dtype if self.tokens.dtype in INTEGERS else None
             _check("tokens", self.tokens, "integers", dtype, "(ht, wt)", self.tokens.ndim == 2)
+
+    def confidence(self, calibration: Calibration) -> torch.Tensor:
+        """The probability that each pixel's class is right, float32 (H, W), from the margin.
+
+        Raises ValueError where the calibration was fitted on margins of another unit.
+        """
+        if calibration.unit != self.margin_unit:
+            raise ValueError(
+                f"calibration: expected one of margins in {self.margin_unit}, got one of margins in {calibration.unit}"
+            )
+        return calibration.confidence(self.margin)
+
+    def abstain(self, calibration: Calibration, threshold: float) -> Result:
+        """The same result with the ignore label, 255, where the confidence is below `threshold` (0..1).
+
+        Raises ValueError for a threshold outside 0..1, and what `confidence` raises.
+        """
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold: expected a probability, 0 to 1, got {threshold}")
+        unsure = self.confidence(calibration) < threshold
+        return replace(self, labels=self.labels.masked_fill(unsure, self.palette.ignore_index))
 
     def overlay(self) -> Image.Image:
         """The photo with the classes blended over it and their borders drawn, at the photo's size."""

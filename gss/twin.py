@@ -26,6 +26,7 @@ class PixelClassifier(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=
     """
 
     architecture = "pixel-classifier"
+    scores_are_votes = False  # `image_scores` are logits
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class PixelClassifier(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=
         for image, name in zip(images, names, strict=True):
             labels, margin = predict_labels(self.image_scores, image[None].to(device), self.inference)
             labels, margin = labels[0].to(torch.uint8).cpu(), margin[0].clamp_max(1).cpu()
-            results.append(Result(image=image, labels=labels, margin=margin, palette=self.palette, name=name))
+            results.append(Result(image, labels, margin, self.palette, name=name, margin_unit="probability"))
         return results[0] if single else results
 
     def num_parameters(self) -> dict[str, int]:

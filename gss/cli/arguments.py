@@ -65,11 +65,20 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def add_data(parser: argparse.ArgumentParser, *, split: str | None = None) -> None:
-    """--data DIR, and --split where the command works on one."""
-    help_text = "folder with images/SPLIT/NAME.jpg (or .png) and annotations/SPLIT/NAME.png"
+    """--data DIR with --layout and --lists, and --split where the command works on one."""
+    help_text = "folder with images/SPLIT/NAME.jpg (or .png) and annotations/SPLIT/NAME.png, or a published data set"
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help=help_text)
+    add_layout(parser)
     if split is not None:
         parser.add_argument("--split", default=split, help=f"which split of it (default: {split})")
+
+
+def add_layout(parser: argparse.ArgumentParser) -> None:
+    """--layout NAME and --lists PATH: how the files of a data set lie, and which of them to use."""
+    help_text = "folder, cityscapes, ade20k, mseg, or one of its test sets (default: what DIR looks like)"
+    parser.add_argument("--layout", metavar="NAME", help=help_text)
+    help_text = "text file with the images to use, for MSeg a folder of such files (default: all of the split)"
+    parser.add_argument("--lists", metavar="PATH", type=Path, help=help_text)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

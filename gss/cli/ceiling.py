@@ -34,12 +34,14 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from gss.cli.output import class_table, emit, progress
-    from gss.data.folder import FolderDataset
+    from gss.data.layouts import open_dataset
     from gss.reconstruction import ceiling
     from gss.report import percent
 
     codec = load_codec(arguments)
-    dataset = FolderDataset(arguments.data, arguments.split, codec.palette, cache=False)
+    dataset = open_dataset(
+        arguments.data, arguments.split, codec.palette, cache=False, layout=arguments.layout, lists=arguments.lists
+    )
     with progress("reconstructing") as report:
         outcome = ceiling(codec, dataset, progress=report, scale=arguments.scale, box=arguments.box)
     full_size = f"mean IoU at full size: {percent(outcome['mIoU_full_size'])}"

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from gss.cli.arguments import Subparsers, add_data, add_device, add_json, add_run
+
+if TYPE_CHECKING:
+    from gss.data.pairs import PairDataset
+    from gss.model import GSS
+    from gss.twin import PixelClassifier
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -16,6 +23,22 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_run(parser)
     add_data(parser, split="val")
+    parser.add_argument(
+        "--calibration",
+        action="store_true",
+        help="also measure how well the margin finds errors, fit the confidence and write RUN/calibration.json, which "
+        "`gss predict --abstain` needs",
+    )
+    parser.add_argument(
+        "--fit-split",
+        metavar="NAME",
+        help="the split to fit on (default: --split itself, each half of its images tested with the other's fit)",
+    )
+    parser.add_argument(
+        "--official-parity",
+        action="store_true",
+        help="with an MSeg model on its test sets: what the official code answers where a set lacks the class, class 0",
+    )
     add_device(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -23,17 +46,86 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from gss.cli.models import load_model
-    from gss.cli.output import class_table, emit, progress
-    from gss.data.folder import FolderDataset
-    from gss.evaluation import evaluate
+    from gss.cli.output import class_table, emit
+    from gss.data.layouts import open_dataset
+    from gss.data.mseg_test import TEST_SETS
 
+    if arguments.layout == "mseg" or arguments.layout in TEST_SETS:
+        return run_zero_shot(arguments)
+    if arguments.fit_split is not None and not arguments.calibration:
+        raise ValueError("--fit-split: expected --calibration with it, since nothing else is fitted")
     model = load_model(arguments.model, arguments.device)
-    dataset = FolderDataset(arguments.data, arguments.split, model.palette, cache=False)
+    files = {"cache": False, "layout": arguments.layout, "lists": arguments.lists}
+    dataset = open_dataset(arguments.data, arguments.split, model.palette, **files)
     start = time.perf_counter()
-    with progress("evaluating") as report:
-        metrics = evaluate(model, dataset, progress=report)
+    if arguments.calibration:
+        metrics, lines = score_and_calibrate(arguments, model, dataset)
+    else:
+        metrics, lines = score(model, dataset), []
     seconds = time.perf_counter() - start
     facts = {"images": len(dataset), "seconds": round(seconds, 3), "run": arguments.model, "split": arguments.split}
     summary = f"{len(dataset)} images of {arguments.data} ({arguments.split}) in {seconds:.1f} s"
-    emit(arguments.json, {**metrics, **facts}, class_table(metrics), summary)
+    emit(arguments.json, {**metrics, **facts}, class_table(metrics), *lines, summary)
+    return 0
+
+
+def score(model: GSS | PixelClassifier, dataset: PairDataset) -> dict[str, Any]:
+    from gss.cli.output import progress
+    from gss.evaluation import evaluate
+
+    with progress("evaluating") as report:
+        return evaluate(model, dataset, progress=report)
+
+
+def score_and_calibrate(
+    arguments: argparse.Namespace, model: GSS | PixelClassifier, dataset: PairDataset
+) -> tuple[dict[str, Any], list[Any]]:
+    """The metrics, "confidence" among them, and what to show of it; writes the calibration into the run folder."""
+    from gss.calibration import FILE
+    from gss.cli import confidence
+    from gss.cli.output import progress
+    from gss.confidence import calibrate, confidence_report, score_split
+    from gss.data.layouts import open_dataset
+
+    weights = confidence.digest(arguments.model)
+    fit = None
+    if arguments.fit_split is not None:
+        files = {"cache": False, "layout": arguments.layout, "lists": arguments.lists}
+        other = open_dataset(arguments.data, arguments.fit_split, model.palette, **files)
+        with progress("fitting") as report:
+            fit = score_split(model, other, progress=report)
+    with progress("evaluating") as report:
+        scores = score_split(model, dataset, progress=report)
+    found = confidence_report(scores, model.palette, fit)
+    calibration = calibrate(fit or scores, weights)
+    path = arguments.model / FILE
+    calibration.save(path)
+    facts = {"slope": calibration.slope, "intercept": calibration.intercept, "file": path}
+    values = {**scores.metrics.compute(), "confidence": {**found, **facts, "fit_split": arguments.fit_split}}
+    return values, [confidence.table(found), *confidence.abstain_lines(found), str(path)]
+
+
+def run_zero_shot(arguments: argparse.Namespace) -> int:
+    """An MSeg model on one of the test sets, or with --layout mseg on all six."""
+    from gss.cli.models import load_model
+    from gss.cli.output import emit, key_values, progress
+    from gss.data.mseg_test import TEST_SETS
+    from gss.report import percent
+    from gss.zero_shot import evaluate_test_sets
+
+    model = load_model(arguments.model, arguments.device)
+    names = tuple(TEST_SETS) if arguments.layout == "mseg" else (arguments.layout,)
+    with ExitStack() as stack:
+        results = evaluate_test_sets(
+            model,
+            arguments.data,
+            names,
+            arguments.lists,
+            arguments.official_parity,
+            progress=lambda name: stack.enter_context(progress(name)),
+        )
+    lines = {name: percent(results[name]["mIoU"]) for name in names}
+    emit(
+        arguments.json, {**results, "run": arguments.model}, key_values(lines | {"h.mean": percent(results["h.mean"])})
+    )
     return 0

@@ -17,6 +17,8 @@ def add_parser(subparsers: Subparsers) -> None:
     add_data(parser)
     parser.add_argument("--out", metavar="RUN", type=output_folder, required=True, help="folder for the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
+    help_text = "begin without reading every file first, where `gss data check` has passed before"
+    parser.add_argument("--no-check", action="store_true", help=help_text)
     parser.add_argument("--seed", type=int, metavar="N", help="overrides the recipe's seed")
     parser.add_argument(
         "overrides", nargs="*", type=override, metavar="key.path=value", help="other values of the recipe to override"
@@ -34,6 +36,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     from gss.training.run import train
 
-    train(recipe, arguments.data, arguments.out, resume=arguments.resume)
+    train(
+        recipe,
+        arguments.data,
+        arguments.out,
+        resume=arguments.resume,
+        layout=arguments.layout,
+        lists=arguments.lists,
+        check=not arguments.no_check,
+    )
     print(f"finished: {arguments.out}")
     return 0

@@ -40,7 +40,12 @@ def predict_labels(
 
 @torch.inference_mode()
 def predict_scores(
-    score: Score, images: Tensor, config: InferenceConfig, size: tuple[int, int] | None = None
+    score: Score,
+    images: Tensor,
+    config: InferenceConfig,
+    size: tuple[int, int] | None = None,
+    *,
+    softmax: bool = True,
 ) -> Tensor:
     """Class probabilities (B, K, height, width) float32 of images (B, 3, H, W), uint8 or float.
 
@@ -52,6 +57,8 @@ def predict_scores(
         score: see `Score`.
         config: see `InferenceConfig`.
         size: (height, width) of the result; None for that of the images.
+        softmax: with False the scores themselves are averaged, which is right for vote fractions that are to be added
+            up over classes.
 
     Raises:
         ValueError: settings outside their range, images of another shape, or scores that are not as large as asked.
@@ -65,13 +72,14 @@ def predict_scores(
     for view in views:
         resized = resize_images(images, view)
         for mirrored in (False, True) if config.flip else (False,):
-            probabilities = _view_probabilities(score, resized, config, size or own_size, mirrored)
-            total = probabilities if total is None else total.add_(probabilities)
+            scores = _view_scores(score, resized, config, size or own_size, mirrored)
+            scores = softmax_(scores) if softmax else scores
+            total = scores if total is None else total.add_(scores)
     assert total is not None  # validate() asks for at least one scale
     return total.div_(len(views) * (2 if config.flip else 1))
 
 
-def _view_probabilities(
+def _view_scores(
     score: Score, images: Tensor, config: InferenceConfig, size: tuple[int, int], mirrored: bool
 ) -> Tensor:
     seen = images.flip(-1) if mirrored else images
@@ -79,8 +87,8 @@ def _view_probabilities(
         scores = slide_scores(score, seen, config.crop, config.stride, batch=config.batch, unaligned=config.unaligned)
     else:
         scores = whole_scores(score, seen, unaligned=config.unaligned)
-    probabilities = softmax_(rescale(scores, size))
-    return probabilities.flip(-1) if mirrored else probabilities
+    scores = rescale(scores, size)
+    return scores.flip(-1) if mirrored else scores
 
 
 def labels_and_margin(scores: Tensor) -> ScoredLabels:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 
 from gss.config import CompactConfig, Recipe, StageConfig
-from gss.palette import Palette
 from gss.training.checkpoint import weights_digest
+from gss.training.data import TrainingData
 from gss.training.loop import check_precision
 from gss.training.resume import ResumeMismatch, check_stage, final_weights, has_begun, stage_folder, stage_identity
 from gss.training.sampling import check_step_size
@@ -39,19 +39,12 @@ class PlannedStage(NamedTuple):
     inputs: dict[str, Any]
 
 
-def plan_stages(recipe: Recipe, palette: Palette, names: Sequence[str], pixels: Sequence[int]) -> list[PlannedStage]:
-    """The recipe's stages in order.
-
-    Args:
-        names: of the training images.
-        pixels: labelled training pixels of each class.
-    """
+def plan_stages(recipe: Recipe, data: TrainingData) -> list[PlannedStage]:
+    """The recipe's stages in order. Raises ValueError for a stage that its model does not have."""
+    pixels = data.pixels and dict(zip(data.palette.class_names, data.pixels, strict=True))
     shared = {
-        "palette": {key: value for key, value in palette.to_dict().items() if key != "name"},
-        "data": {
-            "names": sha256("\n".join(sorted(names)).encode()).hexdigest()[:16],
-            "pixels": dict(zip(palette.class_names, pixels, strict=True)),
-        },
+        "palette": {key: value for key, value in data.palette.to_dict().items() if key != "name"},
+        "data": {"names": sha256("\n".join(sorted(data.names)).encode()).hexdigest()[:16], "pixels": pixels},
     }
     settings = asdict(recipe)
     # what the decoder is given is decided when a photo is segmented
@@ -89,10 +82,11 @@ def stage_names(recipe: Recipe) -> tuple[str, ...]:
     return recipe.stages or tuple(possible)
 
 
-def check_trainable(stages: Sequence[PlannedStage], samples: int, pixels: Sequence[int], device: torch.device) -> None:
+def check_trainable(stages: Sequence[PlannedStage], data: TrainingData, device: torch.device) -> None:
     """Raises ValueError for data without a label, or, with the recipe's section, for a stage that could not start."""
-    if sum(pixels) == 0:
+    if data.pixels is not None and sum(data.pixels) == 0:
         raise ValueError("data: expected at least one labelled pixel in the train split, got none")
+    samples = len(data.names)
     for stage in stages:
         config = stage.config
         try:

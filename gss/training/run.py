@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,19 +15,16 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from PIL import Image
 from safetensors.torch import load_file
 
 from ..config import CompactConfig, DalleConfig, Recipe, StageConfig
 from ..convert.dalle import read_dalle
-from ..data.check import DataError, check_folder
-from ..data.folder import FolderDataset, split_files
-from ..data.transforms import Compose, PhotometricDistortion, RandomCrop, RandomFlip, RandomScale
 from ..files import remove_leftovers, replace_file, write_text
 from ..model import GSS
-from ..palette import Palette, get_palette
+from ..palette import Palette
 from ..recipe import recipe_to_yaml
 from ..twin import PixelClassifier
+from .data import TrainingData, find_training_data
 from .loop import StageResult, train_stage
 from .losses import class_weights
 from .plan import MODEL_FILE, PlannedStage, check_run, check_trainable, holds_run, plan_stages, weights_of
@@ -41,13 +38,25 @@ MODEL_PREFIX = ".model-"
 
 
 def train(
-    recipe: Recipe, data_dir: str | os.PathLike[str], run_dir: str | os.PathLike[str], resume: bool = False
+    recipe: Recipe,
+    data_dir: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    resume: bool = False,
+    *,
+    layout: str | None = None,
+    lists: str | os.PathLike[str] | None = None,
+    check: bool = True,
 ) -> Path:
-    """Train `recipe` on the train split of a data folder and leave a self-contained run folder, which is returned.
+    """Train `recipe` on the train split of a data set and leave a self-contained run folder, which is returned.
 
     The folder holds config.json and model.safetensors (for `gss.load`), recipe.yaml, versions.json, metrics.jsonl and
     checkpoints/. Stages that had finished are skipped with `resume`; a stage that was cut short goes on at its newest
     checkpoint. Everything is checked first: a call that is refused has changed nothing.
+
+    Args:
+        layout, lists: see `gss.data.layouts.open_dataset`; by default the folders say which data set it is.
+        check: read every file of the split first. Hours for the largest data sets, which `gss data check` may have
+            passed before; without it losses cannot be balanced by class.
 
     Raises:
         DataError: the data has problems.
@@ -55,26 +64,22 @@ def train(
         ValueError: a setting that cannot work; ResumeMismatch, one that the run was not trained with.
         CheckpointError, TrainingDiverged, TrainingInterrupted: see `gss.training.train_stage`.
     """
-    data, run = Path(data_dir), Path(run_dir)
+    run = Path(run_dir)
     recipe.validate()
     if not resume and holds_run(run):
         raise FileExistsError(f"{run}: holds a run already; go on with --resume, or choose another folder")
-    palette = data_palette(recipe, data)
-    report = check_folder(data, palette, splits=("train",))
-    if not report.ok:
-        raise DataError(report)
-    names, pixels = sorted(split_files(data, "train")[0]), report.class_pixels.tolist()
-    stages = plan_stages(recipe, palette, names, pixels)
+    data = find_training_data(recipe, Path(data_dir), layout, None if lists is None else Path(lists), check)
+    stages = plan_stages(recipe, data)
     process = PartialState()
-    check_trainable(stages, len(names), pixels, process.device)
-    check_run(run, recipe, stages, len(names))
+    check_trainable(stages, data, process.device)
+    check_run(run, recipe, stages, len(data.names))
     torch.manual_seed(derive_seed(recipe.seed, "weights"))
-    model = build_model(recipe, palette)
+    model = build_model(recipe, data.palette)
     load_pretrained(model, recipe)
 
     if process.is_main_process:
         begin_run(run, recipe)
-    train_stages(model, stages, recipe, data, pixels, run, resume)
+    train_stages(model, stages, recipe, data, run, resume)
     if process.is_main_process:
         save_model(model, run)
     return run
@@ -93,38 +98,41 @@ def train_stages(
     model: GSS | PixelClassifier,
     stages: list[PlannedStage],
     recipe: Recipe,
-    data: Path,
-    pixels: list[int],
+    data: TrainingData,
     run: Path,
     resume: bool,
 ) -> None:
-    """Train the planned stages one after the other; `pixels` are the labelled training pixels of each class."""
-
-    def train_one(stage: PlannedStage, module: torch.nn.Module, inputs: Mapping[str, Any]) -> StageResult:
-        return run_stage(stage.name, module, stage.config, recipe, data, model.palette, run, resume, inputs)
-
+    """Train the planned stages one after the other."""
     inputs: dict[str, Any] = {}
     for stage in stages:
-        module = stage_module(stage.name, model, recipe, pixels)
-        done = run_stage(
-            stage.name, module, stage.config, recipe, data, model.palette, run, resume, stage.inputs | inputs
-        )
+        module = stage_module(stage.name, model, recipe, data.pixels)
+        done = run_stage(stage.name, module, stage.config, recipe, data, run, resume, stage.inputs | inputs)
         inputs |= weights_of(stage.name, done.weights)
 
 
 def stage_module(
-    name: str, model: GSS | PixelClassifier, recipe: Recipe, pixels: list[int]
+    name: str, model: GSS | PixelClassifier, recipe: Recipe, pixels: Sequence[int] | None
 ) -> TokenizerTraining | PriorTraining | InverseTraining | ClassifierTraining:
-    """What the stage of that name optimises."""
-    weights = class_weights(pixels, recipe.prior.class_balance)
+    """What the stage of that name optimises; `pixels` are the labelled training pixels of each class."""
+    weights = stage_weights(pixels, recipe.prior.class_balance, model.palette.num_classes)
     if isinstance(model, PixelClassifier):
         return ClassifierTraining(model, weights)
     if name == "tokenizer":
         assert isinstance(recipe.tokenizer, CompactConfig)  # no other has this stage
-        return TokenizerTraining(model, class_weights(pixels, recipe.tokenizer.class_balance))
+        balance = recipe.tokenizer.class_balance
+        return TokenizerTraining(model, stage_weights(pixels, balance, model.palette.num_classes))
     if name == "prior":
         return PriorTraining(model, weights)
     return InverseTraining(model, weights, recipe.official_parity)
+
+
+def stage_weights(pixels: Sequence[int] | None, power: float, num_classes: int) -> torch.Tensor:
+    """`class_weights`, or all 1 where the pixels were not counted. Raises ValueError where they would be needed."""
+    if pixels is not None:
+        return class_weights(pixels, power)
+    if power:
+        raise ValueError(f"class_balance: expected 0 where the data is not checked and counted first, got {power}")
+    return torch.ones(num_classes)
 
 
 def build_model(recipe: Recipe, palette: Palette) -> GSS | PixelClassifier:
@@ -182,44 +190,19 @@ def start_from(model: GSS | PixelClassifier, run: Path) -> None:
     model.load_state_dict({name: value for name, value in state.items() if name in own}, strict=False)
 
 
-def data_palette(recipe: Recipe, data: Path) -> Palette:
-    """The data folder's own palette.json if it has one, else the recipe's."""
-    own = data / "palette.json"
-    return Palette.load(own) if own.is_file() else get_palette(recipe.palette)
-
-
 def run_stage(
     name: str,
     module: torch.nn.Module,
     config: StageConfig,
     recipe: Recipe,
-    data: Path,
-    palette: Palette,
+    data: TrainingData,
     run: Path,
     resume: bool,
     inputs: Mapping[str, Any] | None = None,
 ) -> StageResult:
     """Train one stage on the train split with the stage's augmentation; `inputs` as in `train_stage`."""
-    augmentation = config.augmentation
-    transforms: list[Any] = [
-        RandomScale(*augmentation.scale),
-        RandomCrop(tuple(augmentation.crop)),  # type: ignore[arg-type]
-        RandomFlip(augmentation.flip),
-    ]
-    if augmentation.photometric:
-        transforms.append(PhotometricDistortion())
-    cache = decoded_bytes(data, "train") <= recipe.cache_gib * 2**30
-    dataset = FolderDataset(data, "train", palette, transform=Compose(tuple(transforms)), cache=cache)
+    dataset = data.dataset(config.augmentation, recipe.cache_gib)
     return train_stage(name, module, dataset, config, run, seed=recipe.seed, resume=resume, inputs=inputs)
-
-
-def decoded_bytes(data: Path, split: str) -> int:
-    """Memory that the decoded images and labels of a split take, from the sizes in the image headers."""
-    total = 0
-    for file in split_files(data, split)[0].values():
-        with Image.open(file) as image:
-            total += 4 * image.width * image.height
-    return total
 
 
 def save_model(model: GSS | PixelClassifier, run: Path) -> None:

@@ -25,11 +25,13 @@ from gss.data.check import DataError
 from gss.data.folder import FolderDataset
 from gss.data.scenes import generate_scenes
 from gss.evaluation import evaluate
+from gss.palette import Palette
 from gss.reconstruction import ceiling
 from gss.training import ResumeMismatch, read_metrics
 from gss.training.checkpoint import load_weights, save_weights
+from gss.training.data import find_training_data
 from gss.training.plan import holds_run
-from gss.training.run import decoded_bytes, train
+from gss.training.run import train
 from tests.gss.tiny import tiny_recipe
 
 
@@ -282,26 +284,20 @@ def test_train_reads_the_train_split_only_and_tidies_up(data: Path, tmp_path: Pa
     assert {oct((folder / file).stat().st_mode & 0o777) for file in files} == {"0o644"}
 
 
-def test_the_data_set_is_cached_only_where_it_fits(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert decoded_bytes(data, "train") == 4 * 4 * 48 * 64
-    asked: list[bool] = []
-
-    class Watched(FolderDataset):
-        def __init__(self, *arguments: Any, cache: bool, **keywords: Any) -> None:
-            asked.append(cache)
-            super().__init__(*arguments, cache=cache, **keywords)
-
-    monkeypatch.setattr("gss.training.run.FolderDataset", Watched)
-    twin = tiny_recipe(model="pixel-classifier", prior_stage=replace(tiny_recipe().prior_stage, steps=1))
-    for name, cache_gib in (("fits", 4 * 4 * 48 * 64 / 2**30), ("not", 1e-6), ("never", 0.0)):
-        train(replace(twin, cache_gib=cache_gib), data, tmp_path / name)
-    assert asked == [True, False, False]
+def test_the_data_set_is_cached_only_where_it_fits(data: Path) -> None:
+    found = find_training_data(tiny_recipe(), data)
+    augmentation = tiny_recipe().prior_stage.augmentation
+    for cache_gib, cached in ((4 * 4 * 48 * 64 / 2**30, True), (1e-6, False), (0.0, False)):
+        dataset = found.dataset(augmentation, cache_gib)
+        dataset[0]
+        assert bool(dataset._cache) == cached
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from gss.training import stages
+from gss.training.data import find_training_data
 from gss.training.run import train
 from tests.gss.tiny import tiny_recipe
 
@@ -341,3 +337,27 @@ def test_killed_in_stage_two_and_resumed_equals_the_uninterrupted_run(run: Path,
     got, expected = load_file(folder / "model.safetensors"), load_file(run / "model.safetensors")
     assert got.keys() == expected.keys()
     assert all(torch.equal(got[name], value) for name, value in expected.items())
+
+
+def test_a_data_set_in_its_official_folders_is_trained_on_as_it_is(tmp_path: Path) -> None:
+    """ADE20K stores class k as k + 1; images come repeated and unchecked where that is asked for."""
+    palette = Palette.named("ade20k")
+    for split in ("training", "validation"):
+        for folder in ("images", "annotations"):
+            (tmp_path / "ade" / folder / split).mkdir(parents=True)
+        for index in range(2):
+            image = torch.randint(256, (48, 64, 3), dtype=torch.uint8)
+            Image.fromarray(image.numpy()).save(tmp_path / "ade" / "images" / split / f"ADE_{index:08d}.jpg")
+            label = torch.randint(151, (48, 64)).to(torch.uint8)
+            Image.fromarray(label.numpy()).save(tmp_path / "ade" / "annotations" / split / f"ADE_{index:08d}.png")
+    recipe = tiny_recipe(palette="ade20k")
+    data = find_training_data(recipe, tmp_path / "ade")
+    assert data.palette == palette and len(data.names) == 2
+    assert sum(data.pixels) < 2 * 48 * 64  # 0 is unlabelled there
+    assert find_training_data(recipe, tmp_path / "ade", check=False).pixels is None
+    with pytest.raises(ValueError, match="palette: 'scenes' has not the classes of the 'ade20k' data set"):
+        find_training_data(tiny_recipe(), tmp_path / "ade")
+    run = train(recipe, tmp_path / "ade", tmp_path / "run")
+    assert gss.load(run).palette == palette
+    with pytest.raises(ValueError, match="class_balance: expected 0 where the data is not checked"):
+        train(recipe, tmp_path / "ade", tmp_path / "unchecked", check=False)

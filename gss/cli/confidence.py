@@ -1,0 +1,87 @@
+"""What `gss evaluate --calibration` and `gss predict --abstain` share: the calibration in a run folder, and its table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from gss.calibration import Calibration
+
+WEIGHTS = "model.safetensors"
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a probability, 0 to 1, got {text!r}")
+    return value
+
+
+def digest(run: Path) -> str:
+    """Of the weights of a run folder.
+
+    Raises FileNotFoundError for what is no folder on this machine, so that a calibration had no place in it.
+    """
+    from gss.training.checkpoint import weights_digest
+
+    if not (run / WEIGHTS).is_file():
+        raise FileNotFoundError(f"{run}: no {WEIGHTS}; a calibration is kept in the folder of a finished run")
+    return weights_digest(run / WEIGHTS)
+
+
+def load_calibration(run: Path) -> Calibration:
+    """The calibration that `gss evaluate --calibration` left in a run folder.
+
+    Raises FileNotFoundError where there is none, ValueError for one of other weights and for a damaged file.
+    """
+    from gss.calibration import FILE, Calibration
+
+    path = run / FILE
+    again = f"`gss evaluate {run} --data DIR --calibration` writes it"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file, and a margin alone is no probability; {again}")
+    calibration = Calibration.load(path)
+    if calibration.weights != digest(run):
+        raise ValueError(f"{path}: made for other weights than those of {WEIGHTS}; {again} anew")
+    return calibration
+
+
+def table(report: Mapping[str, Any]) -> Table:
+    """A row a score: how well it finds errors, and its calibration error before and after."""
+    from rich.table import Table
+
+    from gss.report import percent
+
+    found = Table(box=None, pad_edge=False)
+    found.add_column("score")
+    for name in ("AUROC of errors", "AURC", "above the best AURC", "ECE before", "ECE after"):
+        found.add_column(name, justify="right")
+    for name, values in report["scores"].items():
+        order = [_number(values[key]) for key in ("auroc", "aurc", "excess_aurc")]
+        errors = [percent(values["ece"][when]["width"]) if "ece" in values else "-" for when in ("before", "after")]
+        found.add_row(name.replace("_", " "), *order, *errors)
+    return found
+
+
+def abstain_lines(report: Mapping[str, Any]) -> list[str]:
+    """What `predict --abstain P` would keep of this split, by P."""
+    from gss.report import percent
+
+    return [
+        f"confidence of at least {threshold}: {percent(values['coverage'])} of the pixels, "
+        f"{percent(values['accuracy'])} of them right"
+        for threshold, values in report.get("abstain", {}).items()
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,189 @@
+"""How well a model knows where it is wrong: its scores on a split, and its confidence before and after calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .calibration import (
+    Calibration,
+    MarginUnit,
+    calibration_error,
+    fit_calibration,
+    fit_logistic,
+    uncalibrated,
+)
+from .data.pairs import PairDataset
+from .evaluation import require_same_classes
+from .inference import predict_scores
+from .metrics import SegmentationMetrics
+from .palette import Palette
+from .result import Result
+from .score_histogram import Levels, ScoreHistogram, aurc, auroc, best_aurc, risk_at
+from .twin import PixelClassifier
+
+if TYPE_CHECKING:
+    from .model import GSS
+
+Progress = Callable[[int, int], None]
+
+COVERAGES = (0.5, 0.8, 0.9, 0.95)
+THRESHOLDS = (0.5, 0.8, 0.9, 0.95)
+
+# Log-odds of float32 probabilities end here.
+LARGEST_LOG_ODDS = 24.0
+
+
+@dataclass
+class SplitScores:
+    """What one pass over a split leaves.
+
+    metrics: the same as `gss.evaluation.evaluate` counts.
+    halves: for the images of even and of odd number the histograms by name. "margin" is the result's. A pixel
+        classifier also has "max_probability", as log-odds, and "entropy", its softmax entropy in nats, negated.
+    unit: of the margins.
+    """
+
+    metrics: SegmentationMetrics
+    halves: tuple[dict[str, ScoreHistogram], dict[str, ScoreHistogram]] = field(default_factory=lambda: ({}, {}))
+    unit: MarginUnit | None = None
+
+    def whole(self) -> dict[str, ScoreHistogram]:
+        even, odd = self.halves
+        return {name: even[name] + odd[name] if name in odd else even[name] for name in even}
+
+
+def score_split(model: GSS | PixelClassifier, dataset: PairDataset, progress: Progress | None = None) -> SplitScores:
+    """Predict every image of a split as `evaluate` does, and count right and wrong pixels by score.
+
+    Raises ValueError where the data's classes are not the model's, and where some of its images get a margin in levels
+    and others in probability, as under windows those do that fit into one.
+    """
+    require_same_classes(model.palette, dataset)
+    found = SplitScores(SegmentationMetrics(model.palette.num_classes, model.palette.class_names))
+    for index in range(len(dataset)):
+        pair = dataset[index]
+        result = model.predict(pair["image"])
+        assert isinstance(result, Result)  # one image in, one result out
+        if found.unit not in (None, result.margin_unit):
+            raise ValueError(
+                f"{dataset.names[index]}: expected a margin in {found.unit} as of the images before, got one in "
+                f"{result.margin_unit}; calibrate images of one size, or without windows"
+            )
+        found.unit = result.margin_unit
+        label = pair["label"]
+        found.metrics.update(result.labels, label)
+        scores = {"margin": result.margin}
+        if isinstance(model, PixelClassifier):
+            scores |= softmax_scores(model, pair["image"])
+        labelled = label != model.palette.ignore_index
+        correct = (result.labels == label)[labelled]
+        half = found.halves[index % 2]
+        for name, score in scores.items():
+            half.setdefault(name, ScoreHistogram()).update(score[labelled], correct)
+        if progress is not None:
+            progress(index + 1, len(dataset))
+    return found
+
+
+@torch.inference_mode()
+def softmax_scores(model: PixelClassifier, image: Tensor) -> dict[str, Tensor]:
+    """image uint8 (3, H, W) -> the log-odds of its largest probability and minus its entropy (nats), (H, W) float32."""
+    device = model.classifier.weight.device
+    probabilities = predict_scores(model.image_scores, image[None].to(device), model.inference)[0]
+    best = probabilities.amax(0)
+    entropy = torch.zeros_like(best)
+    for plane in probabilities:
+        entropy -= torch.special.xlogy(plane, plane)
+    log_odds = torch.logit(best.double()).clamp(-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
+    return {"max_probability": log_odds.float().cpu(), "entropy": -entropy.cpu()}
+
+
+def calibrate(scores: SplitScores, weights: str = "") -> Calibration:
+    """The calibration of a split's margins. Raises ValueError where it has no labelled pixel."""
+    assert scores.unit is not None  # a data set has at least one image
+    return fit_calibration(scores.whole()["margin"].levels(), scores.unit, weights)
+
+
+def confidence_report(scores: SplitScores, palette: Palette, fit: SplitScores | None = None) -> dict[str, Any]:
+    """AUROC, risk and coverage, and calibration error of every score of a split.
+
+    What a score is after calibration is told of pixels it was not fitted on: fitted on the split `fit`, or without one
+    on each half of the images for the other.
+
+    Returns "pixels", "error" (share of wrong ones), "scores": by name "auroc" (of finding the errors), "aurc",
+    "excess_aurc" (over that of a perfect order), "risk_at_coverage", and for what is a probability "ece" {"before",
+    "after"} each with "width" and "mass" bins; and "abstain": by threshold, how much calibrated confidence keeps and
+    how often that is right. None where a number does not exist.
+    """
+    whole = scores.whole()
+    margin = whole["margin"].levels()
+    rights, wrongs = float(margin.right.sum()), float(margin.wrong.sum())
+    report: dict[str, Any] = {
+        "pixels": int(rights + wrongs),
+        "error": wrongs / (rights + wrongs) if rights + wrongs else None,
+        "unit": scores.unit,
+        "scores": {},
+    }
+    for name, histogram in whole.items():
+        levels = histogram.levels()
+        area, best = aurc(levels), best_aurc(levels)
+        report["scores"][name] = {
+            "auroc": auroc(levels),
+            "aurc": area,
+            "excess_aurc": area - best if area is not None and best is not None else None,
+            "risk_at_coverage": {str(c): risk_at(levels, c) for c in COVERAGES},
+        }
+        if name != "entropy" and report["pixels"]:
+            tested, confidence = _held_out(name, scores, fit)
+            report["scores"][name]["ece"] = {
+                "before": _errors(tested, _before(name, tested.score, scores.unit, palette)),
+                "after": _errors(tested, confidence),
+            }
+            if name == "margin":
+                report["abstain"] = {str(threshold): _kept(tested, confidence, threshold) for threshold in THRESHOLDS}
+    return report
+
+
+def _held_out(name: str, scores: SplitScores, fit: SplitScores | None) -> tuple[Levels, Tensor]:
+    """The levels of a split, those of one half after the other's, each with a confidence fitted on other pixels."""
+    if fit is not None:
+        sources = [(scores.whole()[name], fit.whole()[name])]
+    else:
+        even, odd = scores.halves
+        if name not in odd:
+            raise ValueError("split: expected at least two images, to fit on one half and test on the other, got one")
+        sources = [(even[name], odd[name]), (odd[name], even[name])]
+    parts, confidences = [], []
+    for test, source in sources:
+        part, other = test.levels(), source.levels()
+        if name == "margin":
+            assert scores.unit is not None  # a data set has at least one image
+            confidences.append(fit_calibration(other, scores.unit).confidence(part.score).double())
+        else:
+            slope, intercept = fit_logistic(other.score[:, None], other.right, other.wrong)
+            confidences.append(torch.sigmoid(slope * part.score + intercept))
+        parts.append(part)
+    return Levels(*(torch.cat(columns) for columns in zip(*parts, strict=True))), torch.cat(confidences)
+
+
+def _before(name: str, score: Tensor, unit: MarginUnit | None, palette: Palette) -> Tensor:
+    if name == "max_probability":
+        return torch.sigmoid(score)
+    assert unit is not None  # a data set has at least one image
+    return uncalibrated(score, unit, palette.min_distance()[0] / 2)
+
+
+def _errors(levels: Levels, confidence: Tensor) -> dict[str, float | None]:
+    return {spacing: calibration_error(levels, confidence, spacing=spacing) for spacing in ("width", "mass")}
+
+
+def _kept(levels: Levels, confidence: Tensor, threshold: float) -> dict[str, float | None]:
+    sure = confidence >= threshold
+    pixels, right = float((levels.right + levels.wrong).sum()), float(levels.right[sure].sum())
+    kept = float((levels.right + levels.wrong)[sure].sum())
+    return {"coverage": kept / pixels, "accuracy": right / kept if kept else None}

@@ -1,0 +1,76 @@
+"""The images and labels that a run is trained on, found, checked and counted before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import AugmentationConfig, Recipe
+from ..data.augment import augmentation
+from ..data.check import DataError, check_listings
+from ..data.layouts import detect_layout, layout_palette, list_split
+from ..data.listing import Pair, decoded_bytes
+from ..data.pairs import PairDataset
+from ..palette import Palette, get_palette
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The train split of a data set: its pairs, the palette of its classes, and the labelled pixels of each class, or
+    None where they were not counted."""
+
+    root: Path
+    palette: Palette
+    pairs: tuple[Pair, ...]
+    pixels: tuple[int, ...] | None
+
+    @property
+    def names(self) -> list[str]:
+        """Of the samples, a repeated one as often as it counts."""
+        return [pair.name for pair in self.pairs for _ in range(pair.repeat)]
+
+    def dataset(self, config: AugmentationConfig, cache_gib: float) -> PairDataset:
+        """The samples with a stage's augmentation; kept in memory once decoded if all fit into `cache_gib`."""
+        limit = cache_gib * 2**30
+        cache = decoded_bytes(self.pairs, limit) <= limit
+        return PairDataset(self.root, "train", self.pairs, self.palette, augmentation(config), cache)
+
+
+def find_training_data(
+    recipe: Recipe, root: Path, layout: str | None = None, lists: Path | None = None, check: bool = True
+) -> TrainingData:
+    """The train split in `root`, by default in the layout that its folders have.
+
+    With `check` every file is read first and the pixels of each class are counted.
+
+    Raises:
+        DataError: files have problems.
+        FileNotFoundError, ValueError: no such data set, or one without a palette.
+    """
+    layout = layout or detect_layout(root)
+    palette = recipe_palette(recipe, root, layout)
+    listing = list_split(root, "train", layout=layout, lists=lists)
+    if not check:
+        return TrainingData(root, palette, tuple(listing.complete()), None)
+    report = check_listings({"train": listing}, palette)
+    if not report.ok:
+        raise DataError(report)
+    return TrainingData(root, palette, tuple(listing.complete()), tuple(report.class_pixels.tolist()))
+
+
+def recipe_palette(recipe: Recipe, root: Path, layout: str) -> Palette:
+    """The data folder's own palette.json if it has one, else the recipe's.
+
+    Raises ValueError where the layout has classes of its own that are not the palette's.
+    """
+    if (root / "palette.json").is_file():
+        return Palette.load(root / "palette.json")
+    palette = get_palette(recipe.palette)
+    if layout != "folder":
+        expected = layout_palette(root, layout)
+        if palette.class_names != expected.class_names:
+            raise ValueError(
+                f"palette: {recipe.palette!r} has not the classes of the {layout!r} data set, which has "
+                f"{expected.num_classes}: {', '.join(expected.class_names[:5])}, ..."
+            )
+    return palette
