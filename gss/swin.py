@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from .attention import attention
+
+# Values of the input that a band takes at most, where a map is computed in bands of rows.
+BAND_VALUES = 1 << 24
 
 
 class WindowAttention(nn.Module):
@@ -56,25 +62,54 @@ class SwinBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, H, W, C) -> same shape."""
         x = x + self._windowed(self.norm1(x))
-        return x + self.ffn(self.norm2(x))
+        return x + in_bands(self._mixed, x, 1)
+
+    def _mixed(self, x: Tensor, _: int) -> Tensor:
+        return self.ffn(self.norm2(x))
 
     def _windowed(self, x: Tensor) -> Tensor:
-        batch, height, width, channels = x.shape
+        height, width = x.shape[1:3]
         window, shift = self.window, self.shift
         x = F.pad(x, (0, 0, 0, -width % window, 0, -height % window))
-        padded_height, padded_width = x.shape[1:3]
-        mask = None
+        padded = (x.shape[1], x.shape[2])
         if shift:
             x = x.roll((-shift, -shift), (1, 2))
-            mask = _shift_mask(padded_height, padded_width, window, shift, x.device)
-        rows, columns = padded_height // window, padded_width // window
-        windows = x.view(batch, rows, window, columns, window, channels).transpose(2, 3)
-        windows = self.attention(windows.reshape(-1, window * window, channels), mask)
-        x = windows.view(batch, rows, columns, window, window, channels).transpose(2, 3)
-        x = x.reshape(batch, padded_height, padded_width, channels)
+
+        def attend(rows: Tensor, first: int) -> Tensor:
+            mask = _shift_mask(padded, window, shift, range(first, first + rows.shape[1]), x.device) if shift else None
+            return self._attend(rows, mask)
+
+        x = in_bands(attend, x, window)
         if shift:
             x = x.roll((shift, shift), (1, 2))
         return x[:, :height, :width]
+
+    def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention inside the windows of x (B, rows, W, C), whose sides are multiples of the window."""
+        batch, height, width, channels = x.shape
+        window = self.window
+        shape = (batch, height // window, window, width // window, window, channels)
+        windows = x.reshape(shape).transpose(2, 3).reshape(-1, window * window, channels)
+        windows = self.attention(windows, mask).view(batch, shape[1], shape[3], window, window, channels)
+        return windows.transpose(2, 3).reshape(x.shape)
+
+
+def in_bands(function: Callable[[Tensor, int], Tensor], x: Tensor, multiple: int) -> Tensor:
+    """function(x, 0), in bands of rows where x is large: what is several times as wide as x then never exists whole.
+
+    x (B, H, W, C), H a multiple of `multiple`, and so are the rows of a band; function(band, its first row) has the
+    shape of the band. Where a gradient is wanted, the insides of a band are computed again for it.
+    """
+    rows = max(BAND_VALUES // (x.shape[0] * x.shape[2] * x.shape[3]) // multiple, 1) * multiple
+    if rows >= x.shape[1]:
+        return function(x, 0)
+    bands = [(x[:, first : first + rows], first) for first in range(0, x.shape[1], rows)]
+    if torch.is_grad_enabled():
+        return torch.cat([checkpoint(function, band, first, use_reentrant=False) for band, first in bands], 1)
+    result = torch.empty_like(x)
+    for band, first in bands:
+        result[:, first : first + rows] = function(band, first)
+    return result
 
 
 def relative_position_index(window: int) -> Tensor:
@@ -86,14 +121,18 @@ def relative_position_index(window: int) -> Tensor:
     return dy * (2 * window - 1) + dx
 
 
-def _shift_mask(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """(windows, window^2, window^2): -100 between tokens that the roll brought together from far apart."""
+def _shift_mask(size: tuple[int, int], window: int, shift: int, rows: range, device: torch.device) -> Tensor:
+    """(windows, window^2, window^2): -100 between tokens that the roll brought together from far apart.
 
-    def region(size: int) -> Tensor:
-        index = torch.arange(size, device=device)
-        return (index >= size - window).long() + (index >= size - shift).long()
+    Of the windows in these rows of a map of `size` (height, width).
+    """
 
-    regions = region(height)[:, None] * 3 + region(width)[None, :]
-    windows = regions.view(height // window, window, width // window, window).transpose(1, 2).reshape(-1, window**2)
+    def region(length: int) -> Tensor:
+        index = torch.arange(length, device=device)
+        return (index >= length - window).long() + (index >= length - shift).long()
+
+    regions = region(size[0])[rows.start : rows.stop, None] * 3 + region(size[1])[None, :]
+    windows = regions.view(len(rows) // window, window, size[1] // window, window).transpose(1, 2)
+    windows = windows.reshape(-1, window**2)
     apart = windows[:, :, None] != windows[:, None, :]
     return torch.where(apart, -100.0, 0.0)

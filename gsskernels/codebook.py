@@ -227,7 +227,9 @@ def _check_operands(x: Tensor, name: str, table: Tensor, bias: Tensor | None, di
 
 def _as_linear(x: Tensor, weight: Tensor, precision: str | None) -> tuple[Tensor, Tensor]:
     """Operands in the dtype F.linear would compute in; an explicit precision overrides autocast."""
-    if precision is None and torch.is_autocast_enabled(x.device.type) and torch.float64 not in (x.dtype, weight.dtype):
+    # the meta device, on which shapes are worked out, has no autocast to ask about
+    autocast = precision is None and x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+    if autocast and torch.float64 not in (x.dtype, weight.dtype):
         dtype = torch.get_autocast_dtype(x.device.type)
     elif x.dtype is weight.dtype:
         return x, weight

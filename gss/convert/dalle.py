@@ -18,6 +18,7 @@ from ..files import PathLike
 from ..tokenizers.dalle import DalleTokenizer
 from .machine import Inert, describe
 from .pickles import read_checkpoint
+from .state_dict import fit, state_dict_of
 
 DALLE_CLASSES = frozenset(
     {
@@ -46,7 +47,7 @@ def read_dalle(encoder: PathLike, decoder: PathLike) -> DalleTokenizer:
     for part, path in (("encoder", encoder), ("decoder", decoder)):
         content = read_checkpoint(path, classes=DALLE_CLASSES)
         try:
-            tensors = module_state(content) if isinstance(content, Inert) else _tensors(content)
+            tensors = module_state(content) if isinstance(content, Inert) else state_dict_of(content)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         state.update({f"{part}.{key}": value for key, value in tensors.items()})
@@ -65,17 +66,7 @@ def dalle_from_state(state: Mapping[str, Tensor], *, prefix: str = "") -> DalleT
     with torch.device("meta"):
         tokenizer = DalleTokenizer(dalle_config(given))
     wanted = {official_name(name): (name, tensor.shape) for name, tensor in tokenizer.state_dict().items()}
-    problems = [f"missing {prefix}{key}" for key in wanted if key not in given]
-    problems += [f"unexpected {prefix}{key}" for key in given if key not in wanted]
-    for key, (_, shape) in wanted.items():
-        if key in given and given[key].shape != shape:
-            problems.append(f"mis-shaped {prefix}{key}: expected {tuple(shape)}, got {tuple(given[key].shape)}")
-        elif key in given and not given[key].is_floating_point():
-            problems.append(f"mistyped {prefix}{key}: expected floating numbers, got {given[key].dtype}")
-    if problems:
-        raise ValueError("DALL-E weights do not fit: " + "; ".join(problems))
-    converted = {name: given[key].detach().to(torch.float32, copy=True) for key, (name, _) in wanted.items()}
-    tokenizer.load_state_dict(converted, assign=True)
+    tokenizer.load_state_dict(fit(given, wanted, "DALL-E weights", prefix), assign=True)
     return tokenizer.requires_grad_(False).eval()
 
 
@@ -124,17 +115,6 @@ def _members(module: Inert, kind: str) -> list[tuple[str, Any]]:
     if not isinstance(members, dict) or not all(isinstance(name, str) for name in members):
         raise ValueError(f"{describe(module)}: its {kind} are no dict of names")
     return list(members.items())
-
-
-def _tensors(content: Any) -> dict[str, Tensor]:
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict):
-        raise ValueError(f"expected a module or a state dict, got {describe(content)}")
-    for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise ValueError("expected a state dict of names and tensors")
-    return content
 
 
 def dalle_config(state: Mapping[str, Tensor]) -> DalleConfig:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
+from .numpy_values import NumberArray, NumberType
+
 # A checkpoint of the largest official model takes about a quarter of a million.
 MAX_INSTRUCTIONS = 4_000_000
 
@@ -157,6 +159,9 @@ class Machine:
     def _set_state(self) -> None:
         state = self._pop()
         target = self._top()
+        if isinstance(target, (NumberType, NumberArray)):
+            target.set_state(state)
+            return
         if not isinstance(state, dict):
             raise ValueError(f"attributes as {describe(state)}; expected a dict")
         if isinstance(target, Inert):
@@ -205,13 +210,13 @@ class Machine:
 
 
 def plain_key(key: Any) -> Any:
-    """`key` if it may stand in a dict or a set: text, bytes, a float, None or a 64-bit integer.
+    """`key` if it may stand in a dict or a set: text, bytes, a float, None, a 64-bit integer or an inert class.
 
     The hash of nested tuples can take exponential time, and long integers can be chosen to collide.
     """
     if isinstance(key, int) and not -(2**63) <= key < 2**63:
         raise ValueError("a dict key of more than 64 bits")
-    if key is not None and not isinstance(key, (str, bytes, int, float)):
+    if key is not None and not isinstance(key, (str, bytes, int, float, InertClass)):
         raise ValueError(f"{describe(key)} as a dict key is not allowed")
     return key
 

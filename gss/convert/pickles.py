@@ -23,6 +23,7 @@ from torch import Tensor
 from ..files import PathLike
 from .archive import stored_entries
 from .machine import MAX_INSTRUCTIONS, Constructor, InertClass, Machine, describe, plain_key
+from .numpy_values import array, number, number_type
 from .tensors import STORAGE_DTYPES, Storage, StorageType, map_elements, rebuild_parameter, rebuild_tensor
 
 # Everything of a checkpoint but its tensors.
@@ -44,7 +45,8 @@ def read_checkpoint(path: PathLike, *, classes: Collection[str] = ()) -> Any:
     Returns:
         dicts (OrderedDict included), lists, tuples, sets, text, bytes, numbers, None, `Inert`, and CPU tensors. Those
         require no gradient and are private views of the file: writing to them changes neither it nor the next reading.
-        A torch.Size is a tuple, a torch.device text such as "cuda:0".
+        A torch.Size is a tuple, a torch.device text such as "cuda:0", a number of numpy a number, an array of numpy a
+        `NumberArray`.
 
     Raises:
         ValueError: naming the file and what is wrong: neither form, truncated, a name or an instruction that is not
@@ -81,12 +83,17 @@ class _Names:
             "builtins.set": self._set,
             "__builtin__.bytes": _no_bytes,
             "_codecs.encode": self._bytes,
+            "numpy.dtype": number_type,
             "torch.Size": _size,
             "torch.device": _device,
             "torch._utils._rebuild_tensor": rebuild_tensor,
             "torch._utils._rebuild_tensor_v2": rebuild_tensor,
             "torch._utils._rebuild_parameter": rebuild_parameter,
         }
+        for multiarray in ("numpy.core.multiarray", "numpy._core.multiarray"):
+            constructors |= {f"{multiarray}.scalar": number, f"{multiarray}._reconstruct": array}
+        if name == "numpy.ndarray":
+            return InertClass(name)  # an argument of _reconstruct
         if name not in constructors:
             raise ValueError(f"{name[:200]!r} is not allowed in a checkpoint; nothing of it was executed")
         return Constructor(name, constructors[name])

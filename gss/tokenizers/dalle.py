@@ -12,6 +12,10 @@ on a GPU, float32 its arithmetic on a CPU. The two layers that touch the tokens 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +23,7 @@ from torch.nn import functional as F
 import gsskernels
 
 from ..config import DalleConfig, require_in_range
+from .bands import in_row_bands
 
 GROUPS = 4
 # Pixels are squeezed into 0.1..0.9, so that the logistic function of the decoder can reach them.
@@ -50,7 +55,7 @@ class Block(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, kernels: tuple[int, int, int, int], gain: float) -> None:
         super().__init__()
-        self.gain = gain
+        self.gain, self.channels = gain, channels_out
         hidden = channels_out // 4
         widths = (channels_in, hidden, hidden, hidden, channels_out)
         self.convolutions = nn.ModuleList(map(Conv, widths[:-1], widths[1:], kernels))
@@ -73,6 +78,12 @@ def _groups(channels: int, widths: list[int], blocks: int, kernels: tuple[int, i
     return groups
 
 
+def _halo(layers: Iterable[nn.Module]) -> int:
+    """Rows to either side that a row of the result depends on through convolutions one after the other."""
+    convolutions = (module for layer in layers for module in layer.modules() if isinstance(module, Conv))
+    return sum((convolution.kernel_size[0] - 1) // 2 for convolution in convolutions)
+
+
 class DalleEncoder(nn.Module):
     """Mapped pixels (B, 3, H, W) -> logits over the codes, (B, V, H // 8, W // 8) float32.
 
@@ -88,9 +99,19 @@ class DalleEncoder(nn.Module):
 
     def features(self, pixels: Tensor) -> Tensor:
         """What the output layer sees: (B, 3, H, W) -> (B, 8 * width, H // 8, W // 8) in the dtype of its weights."""
-        x = self.input(pixels)
+        x = pixels
         for index, group in enumerate(self.groups):
-            x = group(x if index == 0 else F.max_pool2d(x, 2))
+            layers = [self.input] if index == 0 else []
+            layers += [group, *([nn.MaxPool2d(2)] if index < GROUPS - 1 else [])]
+            down = 2 if index < GROUPS - 1 else 1
+            width, element = group[-1].channels, self.input.weight.element_size()
+            x = in_row_bands(
+                nn.Sequential(*layers),
+                x,
+                halo=_halo(layers),
+                row_bytes=len(x) * width * x.shape[3] * element,
+                down=down,
+            )
         return F.relu(x).to(self.output.weight.dtype)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -123,12 +144,21 @@ class DalleDecoder(nn.Module):
 
     def _paint(self, x: Tensor) -> Tensor:
         for index, group in enumerate(self.groups):
-            x = group(x if index == 0 else F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return self.output(F.relu(x))
+            up = 2 if index > 0 else 1
+            layers: list[nn.Module] = [nn.Upsample(scale_factor=2.0, mode="nearest")] if up == 2 else []
+            layers += [group, *([nn.ReLU(), self.output] if index == GROUPS - 1 else [])]
+            width, element = group[-1].channels, self.output.weight.element_size()
+            row_bytes = len(x) * width * x.shape[3] * up * up * element
+            halo = -(-_halo(layers) // up)
+            x = in_row_bands(nn.Sequential(*layers), x, halo=halo, row_bytes=row_bytes, up=up)
+        return x
 
 
 class DalleTokenizer(nn.Module):
     """Maskige (B, 3, H, W) in 0..1 <-> tokens (B, H // 8, W // 8) in 0..V-1, by the DALL-E dVAE.
+
+    Where no gradient is wanted, the maps at full resolution are computed in bands of rows: they are by far the largest
+    tensors of the whole system, and none of them is kept.
 
     Autocast does not reach inside: the tokens are the model's own arithmetic's, see `set_precision`. A maskige with a
     side below 8 has no token, which is a ValueError, as is anything but three channels.
@@ -217,5 +247,6 @@ def _colours(raw: Tensor) -> Tensor:
     return unmap_pixels(torch.sigmoid(raw[:, :3].float()))
 
 
-def _plain_arithmetic(x: Tensor) -> torch.autocast:
-    return torch.autocast(x.device.type, enabled=False)
+def _plain_arithmetic(x: Tensor) -> AbstractContextManager[Any]:
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

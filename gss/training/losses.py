@@ -74,7 +74,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
 
 def _row_sources(height: int, rows: int) -> tuple[list[int], list[int], Tensor]:
     """For each of `rows` output rows the two rows of `height` it lies between, and the share of the lower one."""
-    place = ((torch.arange(rows, dtype=torch.float32) + 0.5) * (height / rows) - 0.5).clamp_min(0)
+    place = ((torch.arange(rows, dtype=torch.float32, device="cpu") + 0.5) * (height / rows) - 0.5).clamp_min(0)
     upper = place.long().clamp_max(height - 1)
     return upper.tolist(), (upper + 1).clamp_max(height - 1).tolist(), place - upper
 

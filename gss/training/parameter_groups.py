@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
+from ..convert.names import official_names
+
 # Tables that are looked up, not multiplied: shrinking them toward zero has no meaning as regularisation.
 TABLE_NAMES = ("relative_position", "absolute_pos_embed", "position_embedding", "codebook")
+# Parts of official names that keep a parameter from being decayed. They miss batch norms, called bn, the layer norms
+# swin_ln and post_swin_ln, and all other biases (spec paragraph 2.7, quirk 7).
+OFFICIAL_NAMES = ("norm", "relative_position_bias_table", "absolute_pos_embed")
 NORM_TYPES = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 
 
@@ -19,30 +24,47 @@ def is_decayed(name: str, parameter: nn.Parameter, owner: nn.Module) -> bool:
     return leaf != "bias" and not any(table in name for table in TABLE_NAMES)
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def is_decayed_officially(name: str) -> bool:
+    """Whether the official recipes decay the parameter that is called `name` here, in a model or a stage's `model`.
+
+    Raises ValueError for one that the official system does not have.
+    """
+    name = name.removeprefix("model.")
+    # The norm that transformers' Swin has but never uses keeps its own name.
+    official = official_names([name]).get(name, name)
+    return not any(part in official for part in OFFICIAL_NAMES)
+
+
+def parameter_groups(
+    module: nn.Module, weight_decay: float, rule: Literal["shape", "official"] = "shape"
+) -> list[dict[str, Any]]:
     """Two AdamW groups over the trainable parameters of `module`: decayed, and not decayed.
 
-    Not decayed: parameters of one dimension or none, biases, every parameter of a normalisation layer, relative and
-    absolute position tables, codebooks. Parameters with `requires_grad=False` are left out; shared ones appear once.
+    Parameters with `requires_grad=False` are left out; shared ones appear once.
+
+    Args:
+        module: a `gss.GSS`, or for the rule "official" also a training stage that holds one as `model`.
+        rule: "shape" does not decay parameters of one dimension or none, biases, every parameter of a normalisation
+            layer, relative and absolute position tables, codebooks. "official" does not decay those whose official
+            name contains one of `OFFICIAL_NAMES`, as the official recipes do.
 
     Returns:
         At most two dicts with `params`, `weight_decay` and `names`, in the order of `module.named_parameters()`.
 
     Raises:
-        ValueError: if nothing is trainable.
+        ValueError: if nothing is trainable, or with the rule "official" for a parameter that has no official name.
     """
-    decayed: dict[str, nn.Parameter] = {}
-    plain: dict[str, nn.Parameter] = {}
-    owners = dict(module.named_modules())
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            owner = owners[name.rpartition(".")[0]]
-            (decayed if is_decayed(name, parameter, owner) else plain)[name] = parameter
-    if not decayed and not plain:
+    trainable = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    if not trainable:
         raise ValueError(f"module: {type(module).__name__} has no parameter with requires_grad=True, nothing to train")
-    groups = [(decayed, weight_decay), (plain, 0.0)]
-    return [
-        {"params": list(members.values()), "weight_decay": decay, "names": list(members)}
-        for members, decay in groups
-        if members
-    ]
+    if rule == "official":
+        choice = {name: is_decayed_officially(name) for name in trainable}
+    else:
+        owners = dict(module.named_modules())
+        choice = {name: is_decayed(name, p, owners[name.rpartition(".")[0]]) for name, p in trainable.items()}
+    groups = []
+    for decayed, decay in ((True, weight_decay), (False, 0.0)):
+        names = [name for name in trainable if choice[name] == decayed]
+        if names:
+            groups.append({"params": [trainable[name] for name in names], "weight_decay": decay, "names": names})
+    return groups

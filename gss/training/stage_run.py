@@ -48,7 +48,8 @@ class StageRun:
         self.name, self.module, self.config, self.seed = name, module, config, seed
         self.accelerator, self.folder, self.identity = accelerator, folder, identity
         groups = [
-            {k: v for k, v in group.items() if k != "names"} for group in parameter_groups(module, config.weight_decay)
+            {k: v for k, v in group.items() if k != "names"}
+            for group in parameter_groups(module, config.weight_decay, config.decay_rule)
         ]
         self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
         # copied before accelerate wraps the forward for mixed precision

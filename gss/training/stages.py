@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import CompactConfig
 from ..inference import ALIGNMENT
 from ..model import GSS
-from ..reconstruction import maskige_size, resize_labels
+from ..reconstruction import Codec, maskige_size, resize_labels
 from ..tokenizers.compact import CompactTokenizer
 from ..twin import PixelClassifier
 from .losses import cross_entropy, palette_distances, upsampled_cross_entropy
@@ -26,17 +25,18 @@ class TokenizerTraining(nn.Module):
     """Stage 1: label maps through maskige and tokens and back.
 
     The loss is colour L2 over labelled pixels, plus class cross-entropy on the negative squared palette distances over
-    a temperature, plus the quantiser's commitment. `class_weights` (K,) scales the cross-entropy.
+    a temperature, plus the quantiser's commitment. `class_weights` (K,) scales the cross-entropy. How the codebook is
+    used goes to the log, see `VectorQuantizer.health`.
     """
 
     channels_last = True
     class_weights: Tensor
 
-    def __init__(self, model: GSS, class_weights: Tensor) -> None:
+    def __init__(self, model: Codec, class_weights: Tensor) -> None:
         super().__init__()
-        if not isinstance(model.tokenizer_config, CompactConfig) or not isinstance(model.tokenizer, CompactTokenizer):
-            raise ValueError(f"tokenizer.type: expected 'compact' to train it, got {model.tokenizer_config.type!r}")
-        self.config = model.tokenizer_config
+        if not isinstance(model.tokenizer, CompactTokenizer):
+            raise ValueError(f"tokenizer.type: expected 'compact' to train it, got {model.tokenizer.config.type!r}")
+        self.config = model.tokenizer.config
         self.tokenizer = model.tokenizer
         self.maskige = model.maskige
         self.register_buffer("class_weights", class_weights.float(), persistent=False)
@@ -50,7 +50,8 @@ class TokenizerTraining(nn.Module):
         scores = -palette_distances(painted, self.maskige.colors / 255) / self.config.temperature
         classification = cross_entropy(scores, labels, self.class_weights)
         loss = color + self.config.classification * classification + self.config.commitment * quantized.commitment
-        return {"loss": loss, "color": color, "classification": classification, "commitment": quantized.commitment}
+        parts = {"color": color, "classification": classification, "commitment": quantized.commitment}
+        return {"loss": loss, **parts, **self.tokenizer.quantizer.health()}
 
     def _at_maskige_size(self, labels: Tensor) -> Tensor:
         cells = (-(-labels.shape[-2] // ALIGNMENT), -(-labels.shape[-1] // ALIGNMENT))
@@ -101,7 +102,10 @@ class PriorTraining(nn.Module):
             self.pixel_head(features, fused).float(), resized, self.class_weights, model.palette.ignore_index
         )
         tokens = self.completed_tokens(resized, classes)
-        weights = self.cell_weights(labels)
+        # The maskige decides which cells count, as in the official code, unless it is smaller than the image: then the
+        # resize could lose the only labelled pixel of a cell.
+        stride = model.tokenizer.stride
+        weights = self.cell_weights(resized, stride) if stride >= ALIGNMENT else self.cell_weights(labels)
         targets = torch.where(weights > 0, tokens, model.tokenizer.codes)
         token_loss = model.token_head.loss(hidden, targets, weights)
         with torch.no_grad():
@@ -123,17 +127,17 @@ class PriorTraining(nn.Module):
         completed = torch.where(labelled, labels.long(), classes)
         return self.model.tokenizer.encode(self.model.maskige.encode(completed))
 
-    def cell_weights(self, labels: Tensor) -> Tensor:
-        """labels (B, H, W) at image size -> mean class weight of each cell's labelled pixels, (B, h, w).
+    def cell_weights(self, labels: Tensor, side: int = ALIGNMENT) -> Tensor:
+        """labels (B, H, W) in cells of `side` x `side` pixels -> mean class weight of each cell's labelled pixels.
 
-        0 where a cell has none: whether a cell counts is decided on the image's own pixels, before any resize.
+        The result is (B, ceil(H / side), ceil(W / side)), 0 where a cell has no labelled pixel.
         """
-        right, bottom = -labels.shape[-1] % ALIGNMENT, -labels.shape[-2] % ALIGNMENT
+        right, bottom = -labels.shape[-1] % side, -labels.shape[-2] % side
         labels = F.pad(labels, (0, right, 0, bottom), value=self.model.palette.ignore_index)
         labelled = labels != self.model.palette.ignore_index
         weight = self.class_weights[torch.where(labelled, labels.long(), 0)] * labelled
-        share = F.avg_pool2d(labelled[:, None].float(), ALIGNMENT)[:, 0]
-        return F.avg_pool2d(weight[:, None], ALIGNMENT)[:, 0] / share.clamp_min(1e-6)
+        share = F.avg_pool2d(labelled[:, None].float(), side)[:, 0]
+        return F.avg_pool2d(weight[:, None], side)[:, 0] / share.clamp_min(1e-6)
 
 
 class InverseTraining(nn.Module):

@@ -36,7 +36,7 @@ def test_shifted_windows_do_not_mix_what_the_roll_brought_together() -> None:
 
 
 def test_shift_mask_separates_regions() -> None:
-    mask = _shift_mask(4, 4, 2, 1, torch.device("cpu"))
+    mask = _shift_mask((4, 4), 2, 1, range(4), torch.device("cpu"))
     assert mask.shape == (4, 4, 4)
     assert (mask[0] == 0).all()  # the top left window is whole
     assert (mask[3] == -100).sum() == 12  # the bottom right one holds four corners of the image
@@ -52,3 +52,31 @@ def test_any_size_keeps_its_shape(shift: int) -> None:
 def test_heads_have_to_divide_the_channels() -> None:
     with pytest.raises(ValueError, match="swin_heads: expected a divisor of 8 channels, got 3"):
         WindowAttention(8, 3, 7)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("size", [(11, 7), (9, 9), (2, 5)])
+def test_bands_of_rows_give_what_the_whole_map_does(
+    shift: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    block = SwinBlock(8, 2, 3, shift)
+    x = torch.randn(2, *size, 8)
+    whole = block(x)
+    for values in (1, 2 * 9 * 8 * 6):
+        monkeypatch.setattr("gss.swin.BAND_VALUES", values)
+        assert torch.allclose(block(x), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_bands_of_rows_have_the_gradients_of_the_whole_map(shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    block = SwinBlock(8, 2, 3, shift)
+    x = torch.randn(2, 11, 7, 8, requires_grad=True)
+    weight = torch.randn(2, 11, 7, 8)
+    inputs = [x, *block.parameters()]
+    expected = torch.autograd.grad((block(x) * weight).sum(), inputs)
+    monkeypatch.setattr("gss.swin.BAND_VALUES", 1)
+    got = torch.autograd.grad((block(x) * weight).sum(), inputs)
+    assert all(torch.allclose(g, e, atol=1e-5) for g, e in zip(got, expected, strict=True))

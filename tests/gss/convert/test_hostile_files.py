@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -54,6 +55,16 @@ def attacks(marker: Path) -> dict[str, tuple[bytes, str]]:
         "call of a value": (b"\x80\x02K\x01)R.", "int"),
         "call of a storage class": (b"\x80\x02ctorch\nFloatStorage\n(K\x01tR.", "StorageType"),
         "state of a tensor's parts": (b"\x80\x02](K\x01K\x02tb.", "tuple"),
+        "numpy objects": (pickle.dumps(np.array([evaluate], dtype=object), 2), "numpy.dtype"),
+        "numpy records": (pickle.dumps(np.zeros(1, dtype=[("a", "f4")]), 2), "numpy.dtype"),
+        "numpy number of wrong size": (pickle.dumps(np.float64(1), 2).replace(b"f8", b"f4"), "a numpy number"),
+        "numpy function": (pickle.dumps(Reduced(np.load, (str(marker),)), 2), "load"),
+        "numpy state of nonsense": (b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R(K\x03K\x04tb.", "byte order"),
+        "numpy array without numbers": (
+            b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85N\x87R(K\x01)NNNtb.",
+            "numpy.ndarray",
+        ),
+        "state of a number": (b"\x80\x02K\x01}b.", "int"),
         "out of band buffer": (b"\x80\x05\x97.", "NEXT_BUFFER"),
         "text persistent id": (b"Pstorage\n.", "PERSID"),
         "foreign persistent id": (b"\x80\x02X\x01\x00\x00\x00aQ.", "persistent id"),

@@ -3,12 +3,14 @@
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gss.convert.machine import Inert
+from gss.convert.numpy_values import NumberArray, NumberType
 from gss.convert.pickles import read_checkpoint
 from tests.gss.convert.checkpoint_files import archive, example, legacy, read, same, saved, tensor_pickle
 
@@ -43,6 +45,17 @@ def test_the_attributes_of_a_state_dict_do_not_hinder(zipped: bool, tmp_path: Pa
     got = read(tmp_path, saved([module.state_dict(), optimizer.state_dict()], zipped))
     assert same(got[0], module.state_dict())
     assert same(got[1], optimizer.state_dict())
+
+
+@FORMS
+def test_numbers_of_numpy_come_back_as_numbers(zipped: bool, tmp_path: Path) -> None:
+    wanted = {"score": np.float64(0.78), "half": np.float16(0.5), "count": np.int64(-3), "done": np.bool_(True)}
+    content = {**wanted, "big-endian": np.array([1, 2], dtype=">i2"), "palette": np.arange(6, dtype="u1").reshape(2, 3)}
+    got = read(tmp_path, saved(content, zipped))
+    assert {name: got[name] for name in wanted} == {name: value.item() for name, value in wanted.items()}
+    assert all(type(got[name]) in (int, float, bool) for name in wanted)
+    assert got["palette"] == NumberArray((2, 3), NumberType("u1"), bytes(range(6)))
+    assert got["big-endian"] == NumberArray((2,), NumberType("i2", ">"), bytes([0, 1, 0, 2]))
 
 
 @FORMS

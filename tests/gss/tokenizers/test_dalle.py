@@ -116,3 +116,28 @@ def test_wrong_input_is_named(tokenizer: DalleTokenizer) -> None:
         DalleTokenizer(DalleConfig(codes=0))
     with pytest.raises(ValueError, match="encoder_width: expected at least 4, to take a quarter of"):
         DalleTokenizer(DalleConfig(encoder_width=3))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(96, 40), (91, 24), (8, 8)])
+@pytest.mark.parametrize("budget", [1, 8 * 40 * 4 * 9])
+def test_bands_of_rows_give_what_the_whole_map_does(
+    tokenizer: DalleTokenizer, size: tuple[int, int], budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maskige = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    features, logits = tokenizer.encoder.features(map_pixels(maskige)), tokenizer.encode_logits(maskige)
+    tokens = tokenizer.encode(maskige)
+    painted = tokenizer.decode(tokens)
+    monkeypatch.setattr("gss.tokenizers.bands.BAND_BYTES", budget)
+    assert torch.allclose(tokenizer.encoder.features(map_pixels(maskige)), features, atol=1e-5)
+    assert torch.allclose(tokenizer.encode_logits(maskige), logits, atol=1e-5)
+    assert torch.equal(tokenizer.encode(maskige), tokens)
+    assert torch.allclose(tokenizer.decode(tokens), painted, atol=1e-5)
+
+
+def test_gradients_pass_whatever_the_bands(tokenizer: DalleTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = torch.rand(1, tokenizer.codes, 6, 5).softmax(1).requires_grad_()
+    (expected,) = torch.autograd.grad(tokenizer.decode_weights(weights).sum(), weights)
+    monkeypatch.setattr("gss.tokenizers.bands.BAND_BYTES", 1)
+    (got,) = torch.autograd.grad(tokenizer.decode_weights(weights).sum(), weights)
+    assert torch.equal(got, expected)

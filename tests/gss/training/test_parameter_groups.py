@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from gss.training.parameter_groups import parameter_groups
+from gss.training.stages import InverseTraining
+from tests.gss.convert.official_models import small_model
 
 
 class Block(nn.Module):
@@ -56,3 +58,29 @@ def test_nothing_to_train() -> None:
 def test_only_one_kind() -> None:
     (group,) = parameter_groups(nn.Linear(2, 2, bias=False), 0.1)
     assert group["names"] == ["weight"]
+
+
+def test_the_official_rule_goes_by_official_names() -> None:
+    """Theirs are swin_ln and bn for norms that a rule looking for "norm" does not find, and no bias is exempt."""
+    model = small_model("gss-ft-w_swin_cityscapes")
+    decayed, plain = parameter_groups(InverseTraining(model, torch.ones(19)), 0.01, rule="official")
+    assert decayed["weight_decay"] == 0.01 and plain["weight_decay"] == 0.0
+    block = "model.inverse.blocks.0"
+    assert plain["names"] == [
+        f"{block}.norm1.weight",
+        f"{block}.norm1.bias",
+        f"{block}.attention.relative_position_bias_table",
+        f"{block}.norm2.weight",
+        f"{block}.norm2.bias",
+    ]
+    assert {"model.inverse.projection.1.weight", "model.inverse.norm.bias", f"{block}.ffn.0.bias"} < {*decayed["names"]}
+    everything = parameter_groups(model.requires_grad_(True), 0.01, rule="official")
+    names = {name: group["weight_decay"] for group in everything for name in group["names"]}
+    assert len(names) == len(dict(model.named_parameters()))
+    assert names["encoder.backbone.hidden_states_norms.stage1.weight"] == 0.0
+    assert names["trunk.norm.weight"] == names["trunk.aggregate.fusion.1.bias"] == 0.01
+
+
+def test_the_official_rule_knows_official_parts_only() -> None:
+    with pytest.raises(ValueError, match="weight: no part of the official system"):
+        parameter_groups(nn.Linear(2, 2, bias=False), 0.1, rule="official")

@@ -9,6 +9,7 @@ from gss.training.losses import class_weights, cross_entropy, palette_distances
 from gss.training.run import build_gss
 from gss.training.stages import ClassifierTraining, InverseTraining, PriorTraining, TokenizerTraining
 from gss.twin import PixelClassifier
+from tests.gss.convert.official_models import small_model
 from tests.gss.tiny import tiny_recipe
 
 PALETTE = Palette.named("scenes")
@@ -120,7 +121,8 @@ def test_stage_one_trains_the_tokenizer_only(model) -> None:
     stage = TokenizerTraining(model, torch.ones(8)).train()
     values = stage(batch())
     values["loss"].backward()
-    assert set(values) == {"loss", "color", "classification", "commitment"}
+    health = {"perplexity", "codes_used", "codes_restarted"}
+    assert set(values) == {"loss", "color", "classification", "commitment"} | health
     assert all(p.grad is not None for p in model.tokenizer.parameters())
     assert all(p.grad is None for p in model.trunk.parameters())
 
@@ -200,3 +202,21 @@ def test_class_weights_scale_cells_by_the_mean_of_their_labelled_pixels(model) -
     single = [model.token_head.loss(hidden[..., i : i + 1], targets[..., i : i + 1]) for i in range(2)]
     weighted = model.token_head.loss(hidden, targets, stage.cell_weights(labels))
     assert torch.allclose(weighted, (2 * single[0] + 3 * single[1]) / 5)
+
+
+def test_a_maskige_larger_than_the_image_decides_which_cells_count() -> None:
+    """5 pixels become 2 cells of 8 maskige pixels: the fourth column lies in the second cell, not in the first."""
+    model = small_model("gss-ff_swin_cityscapes")
+    stage = PriorTraining(model, torch.ones(19)).eval()
+    labels = torch.full((1, 5, 5), 255, dtype=torch.uint8)
+    labels[0, 1, 3] = 7
+    kept: list[torch.Tensor] = []
+    loss = model.token_head.loss
+
+    def watched(hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        kept.append(targets)
+        return loss(hidden, targets, weights)
+
+    model.token_head.loss = watched  # type: ignore[method-assign]
+    stage({"image": torch.zeros(1, 3, 5, 5, dtype=torch.uint8), "label": labels})
+    assert (kept[0] != model.tokenizer.codes).tolist() == [[[False, True], [False, False]]]

@@ -1,0 +1,120 @@
+"""Parameters with and without weight decay against those of the official optimiser (10_decay.json).
+
+Set GSS_OFFICIAL_FIXTURES to the folder that holds it; without it these tests are skipped.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gss.convert.model_config import gss_arguments
+from gss.convert.names import official_name
+from gss.model import GSS
+from gss.palette import get_palette
+from gss.training.parameter_groups import parameter_groups
+from gss.training.stages import InverseTraining, PriorTraining
+from tests.official.recordings import files
+
+FILES = files("10_decay.json")
+DECAY = 0.01
+Names = dict[str, list[str]]
+
+
+@pytest.fixture(scope="module")
+def groups() -> dict[str, Names]:
+    (path,) = FILES
+    return read(path)
+
+
+def read(path: Path) -> dict[str, Names]:
+    return json.loads(path.read_text("utf-8"))["groups"]
+
+
+def count(names: list[str], pattern: str) -> int:
+    return len({match[1] for name in names if (match := re.match(pattern, name))})
+
+
+def small_model(names: list[str]) -> GSS:
+    """A small model with as many stages and blocks as the recorded names, below backbone. and decode_head., have."""
+    stages = count(names, r"backbone\.stages\.(\d+)\.") or 4
+    backbone = {
+        "type": "SwinTransformer",
+        "embed_dims": 4,
+        "depths": [max(count(names, rf"backbone\.stages\.{s}\.blocks\.(\d+)\."), 1) for s in range(stages)],
+        "num_heads": [1] * stages,
+        "window_size": 2,
+    }
+    palette = get_palette("cityscapes")
+    learned = any(name.startswith("decode_head.cls_segmap.") for name in names)
+    separate = any(name.startswith("decode_head.convs_pixel.") for name in names)
+    kind = "FTW" if learned else "FF" if separate else "FFSingleFusion"
+    blocks = count(names, r"decode_head\.d_vae\.encoder\.blocks\.group_1\.block_(\d+)\.")
+    sizes = {"n_hid": 4, "n_blk_per_group": max(blocks, 1), "vocab_size": 8}
+    head: dict[str, Any] = {
+        "type": f"GenerativeSegHead{kind}",
+        "in_channels": [8, 4, 16, 32],
+        "in_index": [1, 0, 2, 3],
+        "num_classes": palette.num_classes,
+        "palette": [*palette.colors, palette.ignore_color],
+        "channels": 4,
+        "indice_seg_channel": 4,
+        "indice_cls_channel": 4,
+        "swin_depth": count(names, r"decode_head\.transformer_block\.blocks\.(\d+)\."),
+        "swin_num_head": 1,
+        "swin_window_size": 2,
+        "loss_decode": {"type": "CrossEntropyLoss"},
+        "d_vae": {"enc": sizes, "dec": {**sizes, "n_init": 4}},
+    }
+    if learned:
+        head |= {"post_seg_channel": 4, "post_swin_num_head": 1, "post_swin_window_size": 2}
+        head["post_swin_depth"] = count(names, r"decode_head\.post_transformer_block\.blocks\.(\d+)\.")
+    else:
+        head["loss_decode"] = [{"type": "CrossEntropyLoss", "loss_name": n} for n in ("loss_ce", "loss_ce_pixel")]
+    return GSS(**gss_arguments({"backbone": backbone, "decode_head": head}))
+
+
+def grouped(stage: torch.nn.Module) -> tuple[set[str], set[str]]:
+    """Official names of a stage's trained parameters, without and with decay. The unused norm of Swin has none."""
+    found: dict[float, set[str]] = {0.0: set(), DECAY: set()}
+    for group in parameter_groups(stage, DECAY, rule="official"):
+        for name in group["names"]:
+            name = name.removeprefix("model.")
+            if not name.startswith("encoder.backbone.swin.layernorm."):
+                found[group["weight_decay"]].add(official_name(name))
+    return found[0.0], found[DECAY]
+
+
+def test_prior(groups: dict[str, Names]) -> None:
+    recorded = groups["swin+ff"]
+    model = small_model(sum(recorded.values(), []))
+    stage = PriorTraining(model, torch.ones(model.palette.num_classes))
+    plain, decayed = grouped(stage)
+    assert plain == set(recorded["decay_0"])
+    assert decayed == set(recorded["decay_0_01"])
+
+
+def test_inverse(groups: dict[str, Names]) -> None:
+    """The official optimiser has the trunk too, which gets no gradient and so stays as it is; ours leaves it out."""
+    recorded = groups["swin_frozen4+ftw"]
+    model = small_model(sum(recorded.values(), []))
+    plain, decayed = grouped(InverseTraining(model, torch.ones(model.palette.num_classes)))
+    trained = re.compile(r"decode_head\.(projection|post_transformer_block|post_swin_ln|cls_segmap)\.")
+    assert plain == {name for name in recorded["decay_0"] if trained.match(name)}
+    assert decayed == {name for name in recorded["decay_0_01"] if trained.match(name)}
+    assert len(plain) > 0 and len(decayed) > 0
+
+
+@pytest.mark.parametrize("group", ["swin", "ff_head", "ftw_head"])
+def test_parts(groups: dict[str, Names], group: str) -> None:
+    prefix = "backbone." if group == "swin" else "decode_head."
+    recorded = {kind: [prefix + name for name in names] for kind, names in groups[group].items()}
+    model = small_model(sum(recorded.values(), []))
+    model.requires_grad_(True)
+    model.tokenizer.requires_grad_(False)
+    plain, decayed = grouped(model)
+    assert {name for name in plain if name.startswith(prefix)} == set(recorded["decay_0"])
+    assert {name for name in decayed if name.startswith(prefix)} == set(recorded["decay_0_01"])

@@ -1,0 +1,73 @@
+"""Whole models against tensors recorded from the official segmentors: scores, class maps, losses.
+
+Set GSS_OFFICIAL_FIXTURES to the folder that holds 11_e2e_*.npz; without it these tests are skipped.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from gss.convert.model_config import inference_config
+from gss.convert.official import convert_official
+from gss.inference import predict_labels
+from gss.model import GSS
+from gss.training.stages import InverseTraining, PriorTraining
+from tests.official.recordings import Recording, assert_near, assert_same, files, load, whole_config
+
+FILES = files("11_e2e_*.npz")
+
+
+def test_there_are_recordings() -> None:
+    assert FILES
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def recording(request: pytest.FixtureRequest) -> Recording:
+    path: Path = request.param
+    return load(path)
+
+
+@pytest.fixture
+def model(recording: Recording) -> GSS:
+    return convert_official(recording.weights, whole_config(recording))
+
+
+def scores_of(model: GSS, pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Class scores of images that are normalised already, as the recorded inputs are."""
+    return model.class_scores(model.paint(model.encoder.maps(pixels))[1], size)
+
+
+def test_scores(recording: Recording, model: GSS) -> None:
+    image = recording.inputs["img"]
+    with torch.no_grad():
+        scores = scores_of(model, image, (image.shape[-2], image.shape[-1]))
+    assert_near("encode_decode", scores, recording.outputs["encode_decode"])
+
+
+def test_class_map(recording: Recording, model: GSS) -> None:
+    """Windows, if the configuration has them, then the size of the original photo."""
+    settings = inference_config(whole_config(recording))
+    height, width = recording.config["ori_shape"]
+    found = predict_labels(
+        lambda pixels, size: scores_of(model, pixels, size), recording.inputs["img"], settings, (height, width)
+    )
+    assert_same("simple_test", found.labels, recording.outputs["simple_test"])
+
+
+def test_losses(recording: Recording, model: GSS) -> None:
+    labels = recording.inputs["gt"][:, 0]
+    wanted = recording.group("losses.decode.")
+    weights = torch.ones(model.palette.num_classes)
+    with torch.no_grad():
+        maps = model.encoder.maps(recording.inputs["img"])
+        if model.inverse is None:
+            losses = PriorTraining(model, weights).eval().losses(maps, *model.trunk(maps), labels)
+            config = model.prior_config
+            assert_near("loss_ce", config.token_loss * losses["token"], wanted["loss_ce"])
+            assert_near("loss_ce_pixel", config.pixel_loss * losses["pixel"], wanted["loss_ce_pixel"])
+        else:
+            losses = InverseTraining(model, weights).eval().losses(maps, labels)
+            assert_near("loss_ce", losses["loss"], wanted["loss_ce"])
+    assert_near("loss_total", losses["loss"], recording.outputs["loss_total"])

@@ -1,0 +1,189 @@
+"""Heads against tensors recorded from the official ones: test path, losses, gradients, batch norm statistics.
+
+Set GSS_OFFICIAL_FIXTURES to the folder that holds 05_*_head.npz and 06_*_head.npz; without it these tests are skipped.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from gss.convert.names import official_names, to_official
+from gss.model import GSS
+from gss.reconstruction import maskige_size, resize_labels
+from gss.training.losses import upsampled_cross_entropy
+from gss.training.stages import InverseTraining, PriorTraining
+from tests.official.recordings import Recording, assert_near, assert_same, files, head_model, load
+
+FF = files("05_*_head.npz")
+FTW = files("06_*_head.npz")
+NOISE_OF_COLORS = 2e-3
+NOISE_OF_LOGITS = 1e-4
+MODES = ["train_eval", "train_train"]
+
+
+def by_name(path: Path) -> str:
+    return path.stem
+
+
+def test_there_are_recordings() -> None:
+    assert FF and FTW
+
+
+def maps_of(recording: Recording) -> list[Tensor]:
+    count = sum(name.startswith("feat") for name in recording.inputs)
+    return [recording.inputs[f"feat{level}"].clone() for level in range(count)]
+
+
+def accuracy(found: Tensor, wanted: Tensor, ignored: int) -> Tensor:
+    """Per cent of what is labelled."""
+    return 100 * (found == wanted)[wanted != ignored].float().mean()
+
+
+def official_gradients(model: GSS, order: tuple[int, ...]) -> dict[str, Tensor]:
+    """Gradients that exist, under official names and layout, below decode_head."""
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    official = to_official(gradients, official_names(gradients, order), order)
+    return {name.removeprefix("decode_head."): value for name, value in official.items()}
+
+
+def assert_buffers(model: GSS, order: tuple[int, ...], recorded: dict[str, Tensor]) -> None:
+    state = model.state_dict()
+    official = to_official(state, official_names(state, order), order)
+    for name, wanted in recorded.items():
+        got = official[f"decode_head.{name}"]
+        if wanted.is_floating_point():
+            assert_near(f"buffer {name}", got, wanted)
+        else:
+            assert_same(f"buffer {name}", got, wanted)
+
+
+@pytest.mark.parametrize("path", FF + FTW, ids=by_name)
+def test_trunk_and_tokens(path: Path) -> None:
+    recording = load(path)
+    model, _ = head_model(recording)
+    wanted = recording.group("test.")
+    with torch.no_grad():
+        fused, hidden = model.trunk(maps_of(recording))
+        assert_near("aggregated", fused, wanted["aggregated"])
+        x = fused.permute(0, 2, 3, 1)
+        for block in model.trunk.blocks:
+            x = block(x)
+        assert_near("after_transformer", x.flatten(1, 2), wanted["after_transformer"])
+        assert_near("after_swin_ln", model.trunk.norm(x).flatten(1, 2), wanted["after_swin_ln"])
+        head = model.token_head
+        logits = torch.einsum("bchw,vc->bvhw", hidden, head.weight) + head.bias[:, None, None]
+        assert_near("vq_logits", logits, wanted["vq_logits"])
+        assert_same("vq_indices", head.tokens(hidden), wanted["vq_indices"][:, 0])
+
+
+@pytest.mark.parametrize("path", FF, ids=by_name)
+def test_ff_class_map(path: Path) -> None:
+    recording = load(path)
+    model, _ = head_model(recording)
+    with torch.no_grad():
+        _, maskige = model.paint(maps_of(recording))
+        assert_near("rec_segmap", maskige * 255, recording.outputs["test.rec_segmap"], atol=NOISE_OF_COLORS)
+        decoded = model.classify(maskige)
+        # A colour that is as near a wall between two classes as the recorded colours are exact may fall on either side.
+        clear = decoded.margin > 3**0.5 * NOISE_OF_COLORS
+        assert clear.float().mean() > 0.99
+        assert_same("class_map", decoded.labels[clear], recording.outputs["test.class_map"][clear])
+        recorded = model.maskige.decode(recording.outputs["test.rec_segmap"] / 255)
+    assert_same("class_map of the recorded maskige", recorded.labels, recording.outputs["test.class_map"])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("path", FF, ids=by_name)
+def test_ff_training(path: Path, mode: str) -> None:
+    recording = load(path)
+    model, order = head_model(recording)
+    wanted = recording.group(f"{mode}.")
+    labels = recording.inputs["gt"][:, 0]
+    stage = PriorTraining(model, torch.ones(model.palette.num_classes)).train(mode == "train_train")
+    maps = [feature.requires_grad_() for feature in maps_of(recording)]
+    fused, hidden = model.trunk(maps)
+    losses = stage.losses(maps, fused, hidden, labels)
+    losses["loss"].backward()
+    config = model.prior_config
+    assert_near(f"{mode} loss_ce", config.token_loss * losses["token"].detach(), wanted["loss:loss_ce"])
+    assert_near(f"{mode} loss_ce_pixel", config.pixel_loss * losses["pixel"].detach(), wanted["loss:loss_ce_pixel"])
+    assert_near(f"{mode} loss_total", losses["loss"].detach(), wanted["loss_total"])
+    for level, feature in enumerate(maps):
+        assert feature.grad is not None
+        assert_near(f"{mode} gradient of feat{level}", feature.grad, wanted[f"grad:feat{level}"])
+    gradients = official_gradients(model, order)
+    recorded = {n.removeprefix("grad:"): g for n, g in wanted.items() if n.startswith("grad:") and "feat" not in n}
+    assert set(gradients) == set(recorded)
+    for name, gradient in recorded.items():
+        assert_near(f"{mode} gradient of {name}", gradients[name], gradient)
+    assert_buffers(model, order, recording.group(f"{mode}.bn:"))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("path", FF, ids=by_name)
+def test_ff_targets(path: Path, mode: str) -> None:
+    recording = load(path)
+    model, _ = head_model(recording)
+    wanted = recording.group(f"{mode}.")
+    labels = recording.inputs["gt"][:, 0]
+    stage = PriorTraining(model, torch.ones(model.palette.num_classes)).train(mode == "train_train")
+    with torch.no_grad():
+        maps = maps_of(recording)
+        fused, hidden = model.trunk(maps)
+        size = maskige_size(model.tokenizer.stride, hidden.shape[-2:])
+        resized = resize_labels(labels, size, model.palette.num_classes)
+        assert_same(f"{mode} gt_resized", resized, wanted["gt_resized"][:, 0])
+        logits = stage.pixel_head(maps, fused)
+        _, classes = upsampled_cross_entropy(logits, resized, stage.class_weights)
+        completed = torch.where(resized != 255, resized.long(), classes)
+        assert_same(f"{mode} gt_for_recon", completed, wanted["gt_for_recon"][:, 0])
+        tokens = stage.completed_tokens(resized, classes)
+        assert_same(f"{mode} raw_indices", tokens, wanted["raw_indices"])
+        masked = torch.where(stage.cell_weights(resized, model.tokenizer.stride) > 0, tokens, model.tokenizer.codes)
+        assert_same(f"{mode} masked_indices", masked, wanted["masked_indices"][:, 0])
+        right = accuracy(model.token_head.tokens(hidden), masked, model.tokenizer.codes)
+        assert_near(f"{mode} acc_seg_indice", right, wanted["loss:acc_seg_indice"])
+        assert_near(f"{mode} acc_seg_aux", accuracy(classes, resized, 255), wanted["loss:acc_seg_aux"])
+
+
+@pytest.mark.parametrize("path", FTW, ids=by_name)
+def test_ftw_logits(path: Path) -> None:
+    recording = load(path)
+    model, _ = head_model(recording)
+    with torch.no_grad():
+        _, maskige = model.paint(maps_of(recording))
+        assert_near("rec01", maskige, recording.outputs["test.rec01"], atol=1e-5)
+        logits = model.class_scores(maskige, tuple(maskige.shape[-2:]))
+    wanted = recording.outputs["test.seg_logits"]
+    assert_near("seg_logits", logits, wanted)
+    best = wanted.topk(2, dim=1).values
+    clear = best[:, 0] - best[:, 1] > 2 * NOISE_OF_LOGITS * (1 + best[:, 0].abs())
+    assert clear.float().mean() > 0.99
+    assert_same("classes", model.classify(maskige).labels[clear], wanted.argmax(1)[clear])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("path", FTW, ids=by_name)
+def test_ftw_training(path: Path, mode: str) -> None:
+    """In training mode the official trunk is too, so that its batch norm statistics move."""
+    recording = load(path)
+    model, order = head_model(recording)
+    wanted = recording.group(f"{mode}.")
+    weights = torch.ones(model.palette.num_classes)
+    stage = InverseTraining(model, weights, official_parity=True).train(mode == "train_train")
+    maps, labels = maps_of(recording), recording.inputs["gt"][:, 0]
+    loss = stage.losses(maps, labels)["loss"]
+    loss.backward()
+    assert_near(f"{mode} loss_ce", loss.detach(), wanted["loss:loss_ce"])
+    assert_near(f"{mode} loss_total", loss.detach(), wanted["loss_total"])
+    gradients = official_gradients(model, order)
+    recorded = {n.removeprefix("grad:"): g for n, g in wanted.items() if n.startswith("grad:")}
+    assert set(gradients) == set(recorded)
+    for name, gradient in recorded.items():
+        assert_near(f"{mode} gradient of {name}", gradients[name], gradient)
+    assert_buffers(model, order, recording.group(f"{mode}.bn:"))
+    with torch.no_grad():
+        found = model.classify(model.paint(maps)[1], (labels.shape[-2], labels.shape[-1])).labels
+    assert_near(f"{mode} acc_seg", accuracy(found, labels, 255), wanted["loss:acc_seg"])

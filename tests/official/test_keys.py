@@ -1,0 +1,73 @@
+"""Full-size models against the names and shapes of the ten official configurations.
+
+Set GSS_OFFICIAL_FIXTURES to the folder that holds 12_official_keys; without it these tests are skipped.
+"""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gss.convert.infer_config import config_from_state
+from gss.convert.model_config import gss_arguments
+from gss.convert.names import official_names, to_official
+from gss.convert.official import convert_official
+from gss.recipe import load_recipe
+from tests.official.recordings import files
+
+FILES = files("12_official_keys/*.json")
+INTEGERS = (".relative_position_index", ".num_batches_tracked")
+
+
+def test_there_are_ten() -> None:
+    assert len(FILES) == 10
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The file, and a state dict with its names and shapes on the meta device."""
+    recorded = json.loads(path.read_text("utf-8"))
+    state = {
+        name: torch.empty(shape, dtype=torch.int64 if name.endswith(INTEGERS) else torch.float32, device="meta")
+        for name, shape in recorded["shapes"].items()
+    }
+    return recorded, state
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_all_names_and_shapes(path: Path) -> None:
+    recorded, state = read(path)
+    shapes = {name: tuple(shape) for name, shape in recorded["shapes"].items()}
+    config = config_from_state(state)
+    with torch.device("meta"):
+        model = convert_official(state)
+    head = config["decode_head"]
+    assert head["type"] == recorded["head"] and head["swin_depth"] == recorded["swin_depth"]
+    assert head.get("post_swin_depth") == recorded["post_swin_depth"]
+    ours = model.state_dict()
+    names = official_names(ours)
+    official = {name: tuple(value.shape) for name, value in to_official(ours, names).items()}
+    # Beside these there are the indices of relative positions, which follow from the windows.
+    assert official == {name: shape for name, shape in shapes.items() if not name.endswith(INTEGERS[0])}
+    assert len(shapes) == recorded["n_keys"]
+    parameters = {name: p.numel() for name, p in model.named_parameters() if name in names}
+    assert sum(parameters.values()) == recorded["params"]
+    for prefix, key in (("tokenizer.", "params_d_vae"), ("encoder.backbone.", "params_backbone")):
+        assert sum(n for name, n in parameters.items() if name.startswith(prefix)) == recorded[key]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_recipe_builds_the_same_model(path: Path) -> None:
+    """So that a run of the recipe can start from a converted checkpoint, and tests its photos alike."""
+    match = re.fullmatch(r"gss-(ff|ft-w)_([^_]+)_.*_([^_]+)", path.stem)
+    assert match
+    head, backbone, data = match.groups()
+    recipe = load_recipe(f"official-{data}-{head}-{backbone}")
+    arguments = gss_arguments(config_from_state(read(path)[1]))
+    for part in ("tokenizer", "prior", "inverse", "inference"):
+        assert arguments[part] == asdict(getattr(recipe, part))
+    assert recipe.backbone == {key: arguments["backbone"][key] for key in recipe.backbone}
