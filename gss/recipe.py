@@ -7,14 +7,14 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union
 
 import yaml
 
-from gss.config import Recipe
+from gss.config import Recipe, require_in_range
 
 
 class RecipeError(ValueError):
@@ -49,7 +49,10 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         label = f"override {override!r}"
         _apply_override(tree, override, label)
         # checked one by one, so that an error names the override it comes from
-        recipe = recipe_from_mapping(tree, label)
+        _checked(tree, label, require_in_range)
+    if overrides:
+        # what has to fit together may take several overrides
+        recipe = recipe_from_mapping(tree, "overrides")
     return recipe if recipe.name else dataclasses.replace(recipe, name=stem)
 
 
@@ -59,10 +62,14 @@ def recipe_from_mapping(tree: Mapping[str, Any], source: str = "recipe") -> Reci
     Raises:
         RecipeError: an unknown key, or a value of the wrong type or out of its range.
     """
+    return _checked(tree, source, Recipe.validate)
+
+
+def _checked(tree: Mapping[str, Any], source: str, check: Callable[[Recipe], None]) -> Recipe:
     recipe = _convert(tree, Recipe, "", source)
     assert isinstance(recipe, Recipe)
     try:
-        recipe.validate()
+        check(recipe)
     except ValueError as error:
         raise RecipeError(f"{source}: {error}") from error
     return recipe

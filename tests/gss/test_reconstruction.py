@@ -58,13 +58,14 @@ def test_a_box_resizes_there_and_back(codec: MaskigeCodec) -> None:
     assert torch.equal(boxed.labels.long(), wanted)
 
 
-def test_a_learned_inverse_takes_the_place_of_the_nearest_colour() -> None:
+def test_a_learned_inverse_takes_the_place_of_the_nearest_colour(tmp_path) -> None:
     torch.manual_seed(0)
     config = InverseConfig(type="convolution", channels=8)
     codec = MaskigeCodec(PALETTE, build_tokenizer(DALLE), config).eval()
     result = reconstruct(codec, labels(16, 24), scale=1)
     with torch.inference_mode():
         assert torch.equal(result.labels, codec.inverse.decode(result.painted).labels)
+    assert 0 <= ceiling(codec, Labels(tmp_path), scale=1)["mIoU"] <= 1
 
 
 def test_scale_below_one_is_refused(codec: MaskigeCodec) -> None:
