@@ -1,4 +1,8 @@
-"""Recordings of the official heads and whole models, and our models with their weights, through the conversion."""
+"""Tensors recorded from the official code, and our models with the recorded weights, through the conversion.
+
+GSS_OFFICIAL_FIXTURES names their folder: there every recording has to be. Without it the folder is `recorded`, which
+holds some of them; tests of the others are skipped.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -17,7 +22,8 @@ from gss.convert.backbone_config import backbone_config
 from gss.convert.official import convert_official
 from gss.model import GSS
 
-FOLDER = os.environ.get("GSS_OFFICIAL_FIXTURES")
+NAMED = os.environ.get("GSS_OFFICIAL_FIXTURES")
+FOLDER = Path(NAMED) if NAMED else Path(__file__).parent / "recorded"
 # The recorded small heads differ from the official classes in the size of the dVAE alone.
 HEADS = {
     "ff": "GenerativeSegHeadFF",
@@ -31,8 +37,10 @@ HEADS = {
 
 @dataclass
 class Recording:
-    """`config` is what the official model was built with; the rest are tensors by their recorded names."""
+    """`config` is what the official code was called with; the rest are tensors by their recorded names."""
 
+    name: str
+    kind: str
     config: dict[str, Any]
     weights: dict[str, Tensor]
     inputs: dict[str, Tensor]
@@ -43,20 +51,40 @@ class Recording:
         return {name.removeprefix(prefix): value for name, value in self.outputs.items() if name.startswith(prefix)}
 
 
-def files(pattern: str) -> list[Path]:
-    """Recordings of that name; none without GSS_OFFICIAL_FIXTURES."""
-    return sorted(Path(FOLDER).glob(pattern)) if FOLDER else []
+def files(*patterns: str) -> list[Path]:
+    """The recordings of these names. A pattern that finds none stands for itself: its tests then skip or fail."""
+    return [path for pattern in patterns for path in sorted(FOLDER.glob(pattern)) or [FOLDER / pattern]]
+
+
+def by_name(path: Path) -> str:
+    return path.stem
 
 
 def load(path: Path) -> Recording:
+    """A recording's tensors. Skips the test if it is not one of those in the repository."""
+    require(path)
     with np.load(path) as arrays:
-        config = json.loads(bytes(arrays["meta_json"]).decode())["cfg"]
+        meta = json.loads(bytes(arrays["meta_json"]).decode())
         parts: dict[str, dict[str, Tensor]] = {"sd": {}, "in": {}, "out": {}}
         for name in arrays.files:
             if name != "meta_json":
                 part, _, rest = name.partition("/")
                 parts[part][rest] = torch.from_numpy(arrays[name])
-    return Recording(config, parts["sd"], parts["in"], parts["out"])
+    return Recording(path.stem, meta["kind"], meta["cfg"], parts["sd"], parts["in"], parts["out"])
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """A recording without tensors. Skips the test if it is not one of those in the repository."""
+    require(path)
+    return json.loads(path.read_text("utf-8"))
+
+
+def require(path: Path) -> None:
+    if path.is_file():
+        return
+    if NAMED:
+        raise FileNotFoundError(f"GSS_OFFICIAL_FIXTURES names {FOLDER}, which has no {path.relative_to(FOLDER)}")
+    pytest.skip(f"no {path.relative_to(FOLDER)} in the repository: GSS_OFFICIAL_FIXTURES names a folder with all")
 
 
 def head_model(recording: Recording) -> tuple[GSS, tuple[int, ...]]:
@@ -91,18 +119,3 @@ def whole_config(recording: Recording) -> dict[str, Any]:
     """The official configuration of a recorded segmentor."""
     model = recording.config["model"]
     return {**model, "decode_head": {**model["decode_head"], "type": HEADS[model["decode_head"]["type"]]}}
-
-
-def largest(got: Tensor, wanted: Tensor) -> float:
-    return float((got.double() - wanted.double()).abs().max()) if got.numel() else 0.0
-
-
-def assert_near(what: str, got: Tensor, wanted: Tensor, atol: float = 1e-4, rtol: float = 1e-4) -> None:
-    """Prints the line of the parity table; the recordings' own noise with other kernels is below these tolerances."""
-    print(f"| {what} | {largest(got, wanted):.1e} | {atol:g} + {rtol:g} x |")
-    torch.testing.assert_close(got, wanted, atol=atol, rtol=rtol)
-
-
-def assert_same(what: str, got: Tensor, wanted: Tensor) -> None:
-    print(f"| {what} | {int((got != wanted).sum())} of {wanted.numel()} differ | exact |")
-    assert torch.equal(got.long(), wanted.long())

@@ -1,15 +1,8 @@
-"""Swin, ResNet-v1c and HRNetV2 against tensors recorded from the official implementation, through the conversion.
+"""Swin, ResNet-v1c and HRNetV2 against the official ones, through the conversion (03_*, 04_*, 12_official_keys)."""
 
-Set GSS_OFFICIAL_FIXTURES to the folder that holds 03_swin.npz, 04_*.npz and 12_official_keys; without it these tests
-are skipped.
-"""
-
-import json
-import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,13 +10,10 @@ from torch import Tensor
 from gss.backbones import ImageEncoder
 from gss.convert.backbone_config import backbone_config
 from gss.convert.backbones import load_official_backbone
+from tests.official.compare import assert_near
+from tests.official.recordings import Recording, by_name, files, load, load_json
 
-FOLDER = os.environ.get("GSS_OFFICIAL_FIXTURES")
 TYPES = {"swin": "SwinTransformer", "resnet": "ResNetV1c", "hrnet": "HRNet"}
-RECORDINGS = sorted([*Path(FOLDER).glob("03_*.npz"), *Path(FOLDER).glob("04_*.npz")]) if FOLDER else []
-KEYS = sorted(Path(FOLDER, "12_official_keys").glob("*.json")) if FOLDER else []
-# Both sides are float32. The official code itself moves by up to 1.2e-5 with other kernels.
-TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 
 # The backbones of the ten official configurations, as these write them.
 BRANCHES = [[48 * 2**i for i in range(n)] for n in (2, 3, 4)]
@@ -74,47 +64,36 @@ def maps_of(encoder: ImageEncoder, image: Tensor) -> list[Tensor]:
     return maps if isinstance(maps, list) else list(maps.feature_maps)
 
 
-def test_there_are_recordings() -> None:
-    assert {p.stem for p in RECORDINGS} >= {"03_swin", "04_hrnet", "04_resnetv1c"} and KEYS
-
-
-@pytest.fixture(params=RECORDINGS, ids=lambda p: p.stem)
-def recorded(request: pytest.FixtureRequest) -> dict[str, Any]:
-    with np.load(request.param) as arrays:
-        content: dict[str, Any] = {k: torch.from_numpy(arrays[k]) for k in arrays.files if k != "meta_json"}
-        meta = json.loads(bytes(arrays["meta_json"]).decode())
-    content["weights"] = {k.removeprefix("sd/"): v for k, v in content.items() if k.startswith("sd/")}
-    content["config"] = {"type": TYPES[meta["kind"]], **meta["cfg"]["kwargs"]}
-    return content
+@pytest.fixture(params=files("03_swin*.npz", "04_hrnet*.npz", "04_resnet*.npz"), ids=by_name)
+def recorded(request: pytest.FixtureRequest) -> Recording:
+    path: Path = request.param
+    return load(path)
 
 
 @pytest.fixture
-def encoder(recorded: dict[str, Any]) -> ImageEncoder:
-    encoder = ImageEncoder(backbone_config(recorded["config"]))
-    load_official_backbone(encoder.backbone, recorded["weights"])
+def encoder(recorded: Recording) -> ImageEncoder:
+    encoder = ImageEncoder(backbone_config({"type": TYPES[recorded.kind], **recorded.config["kwargs"]}))
+    load_official_backbone(encoder.backbone, recorded.weights)
     return encoder.eval()
 
 
-def test_maps(recorded: dict[str, Any], encoder: ImageEncoder) -> None:
-    count = sum(name.startswith("out/feat") for name in recorded)
+@pytest.mark.parametrize("layout", ["contiguous", "channels last"])
+def test_maps(recorded: Recording, encoder: ImageEncoder, layout: str) -> None:
+    """Channels last is the memory format in which the encoder passes its images on."""
+    image = recorded.inputs["image"]
+    if layout == "channels last":
+        image = image.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
-        maps = maps_of(encoder, recorded["in/image"])
-    assert len(maps) == count == 4
+        maps = maps_of(encoder, image)
+    assert len(maps) == len(recorded.group("feat")) == 4
     for level, got in enumerate(maps):
-        torch.testing.assert_close(got, recorded[f"out/feat{level}"], **TOLERANCE)
+        wanted = recorded.outputs[f"feat{level}"]
+        assert_near(recorded.name, f"maps, {layout}", got, wanted, member=f"{level}")
 
 
-def test_channels_last_maps(recorded: dict[str, Any], encoder: ImageEncoder) -> None:
-    """The memory format in which the encoder passes its images on."""
-    image = recorded["in/image"].contiguous(memory_format=torch.channels_last)
-    with torch.no_grad():
-        for level, got in enumerate(maps_of(encoder, image)):
-            torch.testing.assert_close(got, recorded[f"out/feat{level}"], **TOLERANCE)
-
-
-def test_weights_that_do_not_fit_are_all_named(recorded: dict[str, Any], encoder: ImageEncoder) -> None:
+def test_weights_that_do_not_fit_are_all_named(recorded: Recording, encoder: ImageEncoder) -> None:
     before = {name: value.clone() for name, value in encoder.backbone.state_dict().items()}
-    weights = {k: v for k, v in recorded["weights"].items() if not k.endswith("num_batches_tracked")}
+    weights = {k: v for k, v in recorded.weights.items() if not k.endswith("num_batches_tracked")}
     lost, renamed, narrow = [*weights][0], [*weights][-2], [*weights][-1]
     changed = {k: v + 1 if v.is_floating_point() else v for k, v in weights.items() if k != lost}
     changed["unheard.of"] = changed.pop(renamed)
@@ -128,9 +107,9 @@ def test_weights_that_do_not_fit_are_all_named(recorded: dict[str, Any], encoder
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("path", KEYS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", files("12_official_keys/*.json"), ids=by_name)
 def test_full_size_names_and_shapes(path: Path) -> None:
-    content = json.loads(path.read_text("utf-8"))
+    content = load_json(path)
     (name,) = (name for name in FULL_SIZE if f"_{name}_" in path.stem)
     with torch.device("meta"):
         encoder = ImageEncoder(backbone_config(FULL_SIZE[name]))

@@ -1,11 +1,6 @@
-"""Parameters with and without weight decay against those of the official optimiser (10_decay.json).
+"""Parameters with and without weight decay against those of the official optimiser (10_decay.json)."""
 
-Set GSS_OFFICIAL_FIXTURES to the folder that holds it; without it these tests are skipped.
-"""
-
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,21 +12,16 @@ from gss.model import GSS
 from gss.palette import get_palette
 from gss.training.parameter_groups import parameter_groups
 from gss.training.stages import InverseTraining, PriorTraining
-from tests.official.recordings import files
+from tests.official.compare import assert_same
+from tests.official.recordings import FOLDER, load_json
 
-FILES = files("10_decay.json")
 DECAY = 0.01
 Names = dict[str, list[str]]
 
 
 @pytest.fixture(scope="module")
 def groups() -> dict[str, Names]:
-    (path,) = FILES
-    return read(path)
-
-
-def read(path: Path) -> dict[str, Names]:
-    return json.loads(path.read_text("utf-8"))["groups"]
+    return load_json(FOLDER / "10_decay.json")["groups"]
 
 
 def count(names: list[str], pattern: str) -> int:
@@ -88,24 +78,27 @@ def grouped(stage: torch.nn.Module) -> tuple[set[str], set[str]]:
     return found[0.0], found[DECAY]
 
 
+def assert_groups(name: str, found: tuple[set[str], set[str]], plain: set[str], decayed: set[str]) -> None:
+    assert len(plain) > 0 and len(decayed) > 0
+    assert_same("10_decay", f"{name}, names", found[0], plain)
+    assert_same("10_decay", f"{name}, names", found[1], decayed)
+
+
 def test_prior(groups: dict[str, Names]) -> None:
     recorded = groups["swin+ff"]
     model = small_model(sum(recorded.values(), []))
-    stage = PriorTraining(model, torch.ones(model.palette.num_classes))
-    plain, decayed = grouped(stage)
-    assert plain == set(recorded["decay_0"])
-    assert decayed == set(recorded["decay_0_01"])
+    found = grouped(PriorTraining(model, torch.ones(model.palette.num_classes)))
+    assert_groups("swin+ff", found, set(recorded["decay_0"]), set(recorded["decay_0_01"]))
 
 
 def test_inverse(groups: dict[str, Names]) -> None:
     """The official optimiser has the trunk too, which gets no gradient and so stays as it is; ours leaves it out."""
     recorded = groups["swin_frozen4+ftw"]
     model = small_model(sum(recorded.values(), []))
-    plain, decayed = grouped(InverseTraining(model, torch.ones(model.palette.num_classes)))
+    found = grouped(InverseTraining(model, torch.ones(model.palette.num_classes)))
     trained = re.compile(r"decode_head\.(projection|post_transformer_block|post_swin_ln|cls_segmap)\.")
-    assert plain == {name for name in recorded["decay_0"] if trained.match(name)}
-    assert decayed == {name for name in recorded["decay_0_01"] if trained.match(name)}
-    assert len(plain) > 0 and len(decayed) > 0
+    plain, decayed = ({n for n in recorded[kind] if trained.match(n)} for kind in ("decay_0", "decay_0_01"))
+    assert_groups("swin_frozen4+ftw", found, plain, decayed)
 
 
 @pytest.mark.parametrize("group", ["swin", "ff_head", "ftw_head"])
@@ -115,6 +108,5 @@ def test_parts(groups: dict[str, Names], group: str) -> None:
     model = small_model(sum(recorded.values(), []))
     model.requires_grad_(True)
     model.tokenizer.requires_grad_(False)
-    plain, decayed = grouped(model)
-    assert {name for name in plain if name.startswith(prefix)} == set(recorded["decay_0"])
-    assert {name for name in decayed if name.startswith(prefix)} == set(recorded["decay_0_01"])
+    plain, decayed = ({name for name in names if name.startswith(prefix)} for names in grouped(model))
+    assert_groups(group, (plain, decayed), set(recorded["decay_0"]), set(recorded["decay_0_01"]))

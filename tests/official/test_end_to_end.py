@@ -1,7 +1,4 @@
-"""Whole models against tensors recorded from the official segmentors: scores, class maps, losses.
-
-Set GSS_OFFICIAL_FIXTURES to the folder that holds 11_e2e_*.npz; without it these tests are skipped.
-"""
+"""Whole models against the official segmentors: scores, class maps, losses (11_e2e_*.npz)."""
 
 from pathlib import Path
 
@@ -14,16 +11,11 @@ from gss.convert.official import convert_official
 from gss.inference import predict_labels
 from gss.model import GSS
 from gss.training.stages import InverseTraining, PriorTraining
-from tests.official.recordings import Recording, assert_near, assert_same, files, load, whole_config
-
-FILES = files("11_e2e_*.npz")
-
-
-def test_there_are_recordings() -> None:
-    assert FILES
+from tests.official.compare import assert_equal, assert_near
+from tests.official.recordings import Recording, by_name, files, load, whole_config
 
 
-@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+@pytest.fixture(params=files("11_e2e_*.npz"), ids=by_name)
 def recording(request: pytest.FixtureRequest) -> Recording:
     path: Path = request.param
     return load(path)
@@ -43,7 +35,7 @@ def test_scores(recording: Recording, model: GSS) -> None:
     image = recording.inputs["img"]
     with torch.no_grad():
         scores = scores_of(model, image, (image.shape[-2], image.shape[-1]))
-    assert_near("encode_decode", scores, recording.outputs["encode_decode"])
+    assert_near(recording.name, "encode_decode", scores, recording.outputs["encode_decode"])
 
 
 def test_class_map(recording: Recording, model: GSS) -> None:
@@ -53,11 +45,11 @@ def test_class_map(recording: Recording, model: GSS) -> None:
     found = predict_labels(
         lambda pixels, size: scores_of(model, pixels, size), recording.inputs["img"], settings, (height, width)
     )
-    assert_same("simple_test", found.labels, recording.outputs["simple_test"])
+    assert_equal(recording.name, "simple_test", found.labels, recording.outputs["simple_test"])
 
 
 def test_losses(recording: Recording, model: GSS) -> None:
-    labels = recording.inputs["gt"][:, 0]
+    name, labels = recording.name, recording.inputs["gt"][:, 0]
     wanted = recording.group("losses.decode.")
     weights = torch.ones(model.palette.num_classes)
     with torch.no_grad():
@@ -65,9 +57,9 @@ def test_losses(recording: Recording, model: GSS) -> None:
         if model.inverse is None:
             losses = PriorTraining(model, weights).eval().losses(maps, *model.trunk(maps), labels)
             config = model.prior_config
-            assert_near("loss_ce", config.token_loss * losses["token"], wanted["loss_ce"])
-            assert_near("loss_ce_pixel", config.pixel_loss * losses["pixel"], wanted["loss_ce_pixel"])
+            assert_near(name, "losses", config.token_loss * losses["token"], wanted["loss_ce"])
+            assert_near(name, "losses", config.pixel_loss * losses["pixel"], wanted["loss_ce_pixel"])
         else:
             losses = InverseTraining(model, weights).eval().losses(maps, labels)
-            assert_near("loss_ce", losses["loss"], wanted["loss_ce"])
-    assert_near("loss_total", losses["loss"], recording.outputs["loss_total"])
+            assert_near(name, "losses", losses["loss"], wanted["loss_ce"])
+    assert_near(name, "losses", losses["loss"], recording.outputs["loss_total"])

@@ -1,9 +1,5 @@
-"""Full-size models against the names and shapes of the ten official configurations.
+"""Full-size models against the names and shapes of the ten official configurations (12_official_keys)."""
 
-Set GSS_OFFICIAL_FIXTURES to the folder that holds 12_official_keys; without it these tests are skipped.
-"""
-
-import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -18,19 +14,21 @@ from gss.convert.model_config import gss_arguments
 from gss.convert.names import official_names, to_official
 from gss.convert.official import convert_official
 from gss.recipe import load_recipe
-from tests.official.recordings import files
+from tests.official.compare import assert_same
+from tests.official.recordings import by_name, files, load_json, require
 
 FILES = files("12_official_keys/*.json")
 INTEGERS = (".relative_position_index", ".num_batches_tracked")
 
 
 def test_there_are_ten() -> None:
+    require(FILES[0])
     assert len(FILES) == 10
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The file, and a state dict with its names and shapes on the meta device."""
-    recorded = json.loads(path.read_text("utf-8"))
+    recorded = load_json(path)
     state = {
         name: torch.empty(shape, dtype=torch.int64 if name.endswith(INTEGERS) else torch.float32, device="meta")
         for name, shape in recorded["shapes"].items()
@@ -38,7 +36,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return recorded, state
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=by_name)
 def test_all_names_and_shapes(path: Path) -> None:
     recorded, state = read(path)
     shapes = {name: tuple(shape) for name, shape in recorded["shapes"].items()}
@@ -52,7 +50,8 @@ def test_all_names_and_shapes(path: Path) -> None:
     names = official_names(ours)
     official = {name: tuple(value.shape) for name, value in to_official(ours, names).items()}
     # Beside these there are the indices of relative positions, which follow from the windows.
-    assert official == {name: shape for name, shape in shapes.items() if not name.endswith(INTEGERS[0])}
+    wanted = {name: shape for name, shape in shapes.items() if not name.endswith(INTEGERS[0])}
+    assert_same("12_official_keys", f"{path.stem}, names and shapes", official, wanted)
     assert len(shapes) == recorded["n_keys"]
     parameters = {name: p.numel() for name, p in model.named_parameters() if name in names}
     assert sum(parameters.values()) == recorded["params"]
@@ -60,9 +59,10 @@ def test_all_names_and_shapes(path: Path) -> None:
         assert sum(n for name, n in parameters.items() if name.startswith(prefix)) == recorded[key]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=by_name)
 def test_the_recipe_builds_the_same_model(path: Path) -> None:
     """So that a run of the recipe can start from a converted checkpoint, and tests its photos alike."""
+    require(path)
     match = re.fullmatch(r"gss-(ff|ft-w)_([^_]+)_.*_([^_]+)", path.stem)
     assert match
     head, backbone, data = match.groups()

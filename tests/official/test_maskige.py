@@ -1,77 +1,74 @@
-"""Encode and decode against tensors recorded from the official implementation.
+"""Encode and decode against the official ones (01_maskige_*.npz)."""
 
-Set GSS_OFFICIAL_FIXTURES to the folder that holds 01_maskige_*.npz; without it these tests are skipped.
-"""
-
-import json
-import os
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from gsskernels import maskige_decode, maskige_encode
+from tests.official.compare import assert_equal, assert_near
+from tests.official.recordings import Recording, by_name, files, load
 
-FOLDER = os.environ.get("GSS_OFFICIAL_FIXTURES")
-FILES = sorted(Path(FOLDER).glob("01_maskige_*.npz")) if FOLDER else []
-
-
-def test_there_are_recordings() -> None:
-    assert FILES, f"no 01_maskige_*.npz in {FOLDER}"
+KEPT = pytest.mark.parametrize("keep_ignore", [False, True])
 
 
-@pytest.fixture(params=FILES, ids=lambda p: p.stem)
-def recorded(request: pytest.FixtureRequest) -> dict[str, Any]:
-    with np.load(request.param) as arrays:
-        content: dict[str, Any] = {k: torch.from_numpy(arrays[k]) for k in arrays.files if k != "meta_json"}
-        config = json.loads(bytes(arrays["meta_json"]).decode())["cfg"]
-    # The official palette ends with the ignore colour; decoding drops it unless keep_ignore_index is set.
-    content["with_ignore"] = torch.tensor(config["palette"])
-    content["num_classes"] = config["num_classes"]
-    return content
+@pytest.fixture(params=files("01_maskige_*.npz"), ids=by_name)
+def recording(request: pytest.FixtureRequest) -> Recording:
+    path: Path = request.param
+    return load(path)
 
 
-def test_encode(recorded: dict[str, Any]) -> None:
-    palette = recorded["with_ignore"]
-    classes, ignore = palette[:-1], tuple(palette[-1].tolist())
-    labels = recorded["in/labels"][:, 0]
+def palette_of(recording: Recording, keep_ignore: bool) -> Tensor:
+    """The official palette ends with the ignore colour; decoding drops it unless keep_ignore_index is set."""
+    palette = torch.tensor(recording.config["palette"])
+    assert len(palette) == recording.config["num_classes"] + 1
+    return palette if keep_ignore else palette[:-1]
+
+
+def suffix(keep_ignore: bool) -> str:
+    return "_keep_ignore" if keep_ignore else ""
+
+
+def test_encode(recording: Recording) -> None:
+    *classes, ignore = recording.config["palette"]
+    labels, wanted = recording.inputs["labels"][:, 0], recording.outputs
     # Labels K, 255 and everything between are the last palette row in the official code.
-    got = maskige_encode(labels, classes, ignore_color=ignore, dtype=torch.uint8)
-    assert torch.equal(got, recorded["out/encoded"])
-    got = maskige_encode(labels.to(torch.uint8), classes, ignore_color=ignore, dtype=torch.uint8)
-    assert torch.equal(got, recorded["out/encoded_from_uint8"])
-    assert torch.equal(maskige_encode(labels, classes, ignore_color=ignore), recorded["out/encoded"].float())
+    got = maskige_encode(labels, torch.tensor(classes), ignore_color=tuple(ignore), dtype=torch.uint8)
+    assert_equal(recording.name, "encoded", got, wanted["encoded"])
+    small = labels.to(torch.uint8)
+    got = maskige_encode(small, torch.tensor(classes), ignore_color=tuple(ignore), dtype=torch.uint8)
+    assert_equal(recording.name, "encoded", got, wanted["encoded_from_uint8"], "from uint8")
+    got = maskige_encode(labels, torch.tensor(classes), ignore_color=tuple(ignore))
+    assert_equal(recording.name, "encoded", got, wanted["encoded"], "in float32")
 
 
-@pytest.mark.parametrize("keep_ignore", [False, True])
+@KEPT
 @pytest.mark.parametrize("name", ["clean", "noisy", "ties"])
-def test_decode(recorded: dict[str, Any], name: str, keep_ignore: bool) -> None:
-    palette = recorded["with_ignore"] if keep_ignore else recorded["with_ignore"][:-1]
-    assert len(palette) == recorded["num_classes"] + keep_ignore
-    suffix = "_keep_ignore" if keep_ignore else ""
-    maskige = recorded["out/encoded"] if name == "clean" else recorded[f"in/{name}"]
-    wanted = recorded[f"out/decode_{name}{suffix}"][:, 0]
-    assert torch.equal(maskige_decode(maskige, palette), wanted)
-    assert torch.equal(maskige_decode(maskige.float(), palette.float()), wanted)
+def test_decode(recording: Recording, name: str, keep_ignore: bool) -> None:
+    palette = palette_of(recording, keep_ignore)
+    maskige = recording.outputs["encoded"] if name == "clean" else recording.inputs[name]
+    wanted = recording.outputs[f"decode_{name}{suffix(keep_ignore)}"][:, 0]
+    for found in (maskige_decode(maskige, palette), maskige_decode(maskige.float(), palette.float())):
+        assert_equal(recording.name, f"decode_{name}", found, wanted, suffix(keep_ignore))
 
 
-@pytest.mark.parametrize("keep_ignore", [False, True])
-def test_margin(recorded: dict[str, Any], keep_ignore: bool) -> None:
+@KEPT
+def test_margin(recording: Recording, keep_ignore: bool) -> None:
     """The recorded gap of squared distances is the margin times twice the distance between the two colours."""
-    palette = recorded["with_ignore"] if keep_ignore else recorded["with_ignore"][:-1]
-    noisy = recorded["in/noisy"]
+    palette = palette_of(recording, keep_ignore)
+    noisy = recording.inputs["noisy"]
     labels, margin = maskige_decode(noisy, palette, margin=True)
     squared = ((noisy.double()[:, None] - palette.double()[:, :, None, None]) ** 2).sum(2)
     runner_up = squared.scatter(1, labels.long()[:, None], torch.inf).argmin(1)
     between = (palette[labels.long()] - palette[runner_up]).double().norm(dim=-1)
-    gap = recorded["out/margin64_noisy" + ("_keep_ignore" if keep_ignore else "")]
-    torch.testing.assert_close(margin.double() * 2 * between, gap, rtol=1e-5, atol=1e-2)
+    gap = margin.double() * 2 * between
+    wanted = recording.outputs[f"margin64_noisy{suffix(keep_ignore)}"]
+    assert_near(recording.name, "margin64_noisy", gap, wanted, 1e-2, 1e-5, suffix(keep_ignore))
 
 
-@pytest.mark.parametrize("keep_ignore", [False, True])
-def test_smallest_distance(recorded: dict[str, Any], keep_ignore: bool) -> None:
-    palette = recorded["with_ignore"] if keep_ignore else recorded["with_ignore"][:-1]
-    distances = recorded["out/prob_small" + ("_keep_ignore" if keep_ignore else "")]
-    assert torch.equal(maskige_decode(recorded["in/small"], palette).long(), distances.argmin(1))
+@KEPT
+def test_smallest_distance(recording: Recording, keep_ignore: bool) -> None:
+    distances = recording.outputs[f"prob_small{suffix(keep_ignore)}"]
+    found = maskige_decode(recording.inputs["small"], palette_of(recording, keep_ignore))
+    assert_equal(recording.name, "prob_small, smallest", found, distances.argmin(1), suffix(keep_ignore))

@@ -1,7 +1,4 @@
-"""Labels through the dVAE and back against tensors recorded from the official reconstruction evaluation (05_recon).
-
-Set GSS_OFFICIAL_FIXTURES to the folder that holds it; without it these tests are skipped.
-"""
+"""Labels through the dVAE and back against the official reconstruction evaluation (05_recon*.npz)."""
 
 from pathlib import Path
 
@@ -9,16 +6,11 @@ import pytest
 import torch
 
 from gss.reconstruction import reconstruct
-from tests.official.recordings import assert_near, assert_same, files, head_model, load
-
-FILES = files("05_recon*.npz")
-
-
-def test_there_are_recordings() -> None:
-    assert FILES
+from tests.official.compare import assert_equal, assert_near
+from tests.official.recordings import by_name, files, head_model, load
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", files("05_recon*.npz"), ids=by_name)
 def test_reconstruction(path: Path) -> None:
     """The maskige has the size of the labels there, not twice that."""
     recording = load(path)
@@ -26,8 +18,8 @@ def test_reconstruction(path: Path) -> None:
     wanted = recording.outputs["logits"]
     labels = torch.cat([recording.inputs[name] for name in sorted(recording.inputs)])[:, 0]
     found = reconstruct(model, labels, scale=1)
-    assert_same("indices0", found.tokens[:1], recording.outputs["indices0"])
+    assert_equal(recording.name, "indices0", found.tokens[:1], recording.outputs["indices0"])
     scores = model.class_scores(found.painted, (labels.shape[-2], labels.shape[-1]))
-    assert_near("logits", scores, wanted)
+    assert_near(recording.name, "logits", scores, wanted)
     boxed = reconstruct(model, labels, scale=1, box=(labels.shape[-2], labels.shape[-1]))
-    assert_same("labels", boxed.labels, wanted.argmax(1))
+    assert_equal(recording.name, "labels", boxed.labels, wanted.argmax(1))

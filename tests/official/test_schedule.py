@@ -1,27 +1,24 @@
-"""Learning rates against those recorded from the official training hook (10_lr.json)."""
-
-import json
-import os
-from pathlib import Path
-
-import pytest
+"""Learning rates against those of the official training hook (10_lr.json)."""
 
 from gss.training.schedule import WARMUP_RATIO, learning_rate_at
-
-FOLDER = os.environ.get("GSS_OFFICIAL_FIXTURES")
+from tests.official.compare import assert_near
+from tests.official.recordings import FOLDER, load_json
 
 
 def test_learning_rates() -> None:
-    cases = json.loads((Path(FOLDER) / "10_lr.json").read_text())["cases"]
+    cases = load_json(FOLDER / "10_lr.json")["cases"]
     assert cases
     for case in cases:
         assert (case["warmup"], case["warmup_ratio"], case["min_lr"]) == ("linear", WARMUP_RATIO, 0.0)
-        for step, wanted in case["lr_before_step_of_iter"]:
-            found = learning_rate_at(
+        steps, wanted = zip(*case["lr_before_step_of_iter"], strict=True)
+        found = [
+            learning_rate_at(
                 step,
                 base=case["base_lr"],
                 steps=case["max_iters"],
                 warmup_steps=case["warmup_iters"],
                 power=case["power"],
             )
-            assert found == pytest.approx(wanted, rel=1e-12, abs=1e-18)
+            for step in steps
+        ]
+        assert_near("10_lr", "learning rates", found, wanted, atol=1e-18, rtol=1e-12)
