@@ -11,18 +11,17 @@ from torch import Tensor
 
 from .calibration import (
     Calibration,
-    MarginUnit,
     calibration_error,
     fit_calibration,
     fit_logistic,
     uncalibrated,
 )
+from .data.classes import require_same_classes
 from .data.pairs import PairDataset
-from .evaluation import require_same_classes
 from .inference import predict_scores
 from .metrics import SegmentationMetrics
 from .palette import Palette
-from .result import Result
+from .result import MarginUnit, Result
 from .score_histogram import Levels, ScoreHistogram, aurc, auroc, best_aurc, risk_at
 from .twin import PixelClassifier
 

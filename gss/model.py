@@ -16,13 +16,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .backbones import ImageEncoder
-from .config import CompactConfig, InferenceConfig, InverseConfig, PriorConfig, tokenizer_config
+from .config import CompactConfig, InferenceConfig, InverseConfig, PriorConfig, TokenPriorConfig, tokenizer_config
 from .inference import needs_scores, pad_to_alignment, predict_labels, to_images
 from .inverse import Inverse
 from .maskige import DecodedMaskige, Maskige
 from .palette import Palette
 from .prior import PixelHead, TokenHead, Trunk
 from .result import MarginUnit, Result
+from .token_prior import TokenPrior
 from .tokenizers.protocol import build_tokenizer
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         prior: the fields of `gss.config.PriorConfig`.
         inverse: the fields of `gss.config.InverseConfig`; the nearest palette colour by default.
         inference: the fields of `gss.config.InferenceConfig`: how `predict` looks at an image.
+        token_prior: the fields of `gss.config.TokenPriorConfig`; None for a model that draws no masks without an image.
     """
 
     architecture = "gss"
@@ -66,6 +68,7 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         prior: Mapping[str, Any],
         inverse: Mapping[str, Any] | None = None,
         inference: Mapping[str, Any] | None = None,
+        token_prior: Mapping[str, Any] | None = None,
         architecture: str = "gss",
     ) -> None:
         super().__init__()
@@ -87,6 +90,9 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         branch = self.prior_config.pixel_branch
         self.pixel_head = PixelHead(self.encoder.channels, classes, self.prior_config) if branch != "none" else None
         self.inverse = Inverse(classes, self.inverse_config) if self.inverse_config.type != "nearest" else None
+        self.token_prior = (
+            TokenPrior(self.tokenizer.codes, TokenPriorConfig(**token_prior)) if token_prior is not None else None
+        )
 
     def forward(self, images: Tensor) -> Prediction:
         """images uint8 (B, 3, H, W), any size -> Prediction at that size, in one pass over the image as it is."""
@@ -120,6 +126,18 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         if self.inverse is None:
             return self.maskige.votes(maskige, size)
         return self.inverse.scores(maskige, size)
+
+    def set_palette(self, palette: Palette) -> None:
+        """Paint and read in other colours from now on, also where the model is saved.
+
+        Raises ValueError for a palette of other classes.
+        """
+        if palette.class_names != self.palette.class_names:
+            raise ValueError(f"palette: expected the model's {self.palette.num_classes} classes, got {palette.name!r}")
+        self.palette = palette
+        self.maskige = Maskige(palette).to(self.maskige.colors.device)
+        assert isinstance(self._hub_mixin_config, dict)  # what save_pretrained writes
+        self._hub_mixin_config["palette"] = palette.to_dict()
 
     @torch.no_grad()
     def code_patches(self) -> Tensor:
@@ -178,6 +196,8 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         parts: tuple[str, ...] = ("tokenizer", "encoder", "trunk", "token_head")
         if self.inverse is not None:
             parts += ("inverse",)
+        if self.token_prior is not None:
+            parts += ("token_prior",)
         counts = {name: sum(p.numel() for p in getattr(self, name).parameters()) for name in parts}
         if isinstance(self.tokenizer_config, CompactConfig):
             counts["tokenizer"] += self.tokenizer.codebook.numel()  # a buffer, moved by averages instead of gradients
@@ -209,7 +229,8 @@ def load(path: str | os.PathLike[str]) -> GSS | PixelClassifier:
     for model in _architectures():
         if model.architecture == architecture:
             return _from_pretrained(model, folder)
-    raise ValueError(f"{folder / 'config.json'}: unknown architecture {architecture!r}")
+    hint = "; it holds a tokenizer alone, for tokenizer_weights in a recipe" if architecture == "tokenizer" else ""
+    raise ValueError(f"{folder / 'config.json'}: unknown architecture {architecture!r}{hint}")
 
 
 def _architectures() -> tuple[type[GSS], type[PixelClassifier]]:

@@ -19,6 +19,7 @@ from .maskige import DecodedMaskige, Maskige
 from .metrics import SegmentationMetrics
 from .palette import Palette
 from .tokenizers.protocol import Tokenizer
+from .tokenizers.vector_quantizer import perplexity
 
 Progress = Callable[[int, int], None]
 
@@ -42,7 +43,7 @@ class MaskigeCodec(nn.Module):
         super().__init__()
         self.palette = palette
         self.maskige = Maskige(palette)
-        self.tokenizer = tokenizer
+        self.tokenizer: Any = tokenizer
         learned = inverse is not None and inverse.type != "nearest"
         self.inverse = Inverse(palette.num_classes, inverse) if learned and inverse is not None else None
 
@@ -70,11 +71,34 @@ def maskige_size(stride: int, cells: tuple[int, ...] | torch.Size) -> tuple[int,
     return cells[0] * stride, cells[1] * stride
 
 
+def token_cells(labels: Tensor) -> tuple[int, int]:
+    """How many cells of 4x4 pixels, each a token's, labels (B, H, W) take; those at the borders may be incomplete."""
+    return -(-labels.shape[-2] // ALIGNMENT), -(-labels.shape[-1] // ALIGNMENT)
+
+
 def resize_labels(labels: Tensor, size: tuple[int, int], num_classes: int) -> Tensor:
     """labels (B, H, W) at `size` by the vote of neighbouring classes; unchanged where the size is right already."""
     if labels.shape[-2:] == size:
         return labels
     return gsskernels.label_resize(labels, size, num_classes=num_classes)
+
+
+def maskige_labels(codec: Codec, labels: Tensor, scale: int | None = None) -> tuple[Tensor, tuple[int, int]]:
+    """labels (B, H, W) at the size of their maskige, and the (height, width) in image pixels that this covers.
+
+    `scale` as in `reconstruct`, without one labels are padded to whole cells; ValueError below 1.
+    """
+    if scale is not None and scale < 1:
+        raise ValueError(f"scale: expected at least 1, got {scale}")
+    height, width = labels.shape[-2:]
+    if scale is None:
+        right, bottom = -width % ALIGNMENT, -height % ALIGNMENT
+        labels = F.pad(labels, (0, right, 0, bottom), value=codec.palette.ignore_index)
+        size = maskige_size(codec.tokenizer.stride, token_cells(labels))
+    else:
+        size = (height * scale, width * scale)
+    covered = (labels.shape[-2], labels.shape[-1])
+    return resize_labels(labels, size, codec.palette.num_classes), covered
 
 
 @torch.inference_mode()
@@ -94,22 +118,13 @@ def reconstruct(
         ValueError: a scale below 1.
     """
     own_size = (labels.shape[-2], labels.shape[-1])
-    if scale is not None and scale < 1:
-        raise ValueError(f"scale: expected at least 1, got {scale}")
     if box is not None:
         labels = _nearest(labels, fit_box(own_size, box))
     height, width = labels.shape[-2:]
-    if scale is None:
-        right, bottom = -width % ALIGNMENT, -height % ALIGNMENT
-        labels = F.pad(labels, (0, right, 0, bottom), value=codec.palette.ignore_index)
-        cells = (labels.shape[-2] // ALIGNMENT, labels.shape[-1] // ALIGNMENT)
-        size = maskige_size(codec.tokenizer.stride, cells)
-    else:
-        size = (height * scale, width * scale)
-    padded = (labels.shape[-2], labels.shape[-1])
-    target = resize_labels(labels, size, codec.palette.num_classes)
+    target, padded = maskige_labels(codec, labels, scale)
     tokens = codec.tokenizer.encode(codec.maskige.encode(target))
-    painted = codec.tokenizer.decode(tokens)
+    # Some tokenizers paint whole tokens where the maskige ends within one, others leave it out.
+    painted = codec.tokenizer.decode(tokens)[..., : target.shape[-2], : target.shape[-1]]
     if box is None:
         decoded = codec.classify(painted, padded).labels[:, :height, :width]
     else:
@@ -118,6 +133,7 @@ def reconstruct(
     return Reconstruction(decoded, tokens, target, painted)
 
 
+@torch.inference_mode()
 def ceiling(
     codec: Codec,
     dataset: Any,
@@ -147,13 +163,12 @@ def ceiling(
         use += torch.bincount(result.tokens.flatten().cpu(), minlength=tokenizer.codes)
         if progress is not None:
             progress(index + 1, len(dataset))
-    share = use[use > 0].double() / use.sum()
     return {
         **working.compute(),
         "mIoU_full_size": full.compute()["mIoU"],
         "codes": tokenizer.codes,
         "codes_used": int((use > 0).sum()),
-        "perplexity": float(torch.exp(-(share * share.log()).sum())),
+        "perplexity": float(perplexity(use.double())),
         "tokens_per_image": int(use.sum()) / len(dataset),
         "maskige_scale": scale or tokenizer.stride / ALIGNMENT,
     }

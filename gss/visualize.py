@@ -81,6 +81,18 @@ def margin_map(margin: torch.Tensor, maximum: float | None = None) -> tuple[Imag
     return Image.fromarray(_ramp(np.clip(values / maximum, 0.0, 1.0))), maximum
 
 
+def contact_sheet(maps: torch.Tensor, palette: Palette) -> Image.Image:
+    """Label maps uint8 (N, H, W) in the palette's colours, side by side in a grid about as wide as high."""
+    count, height, width = maps.shape
+    columns = min(count, max(1, math.ceil(math.sqrt(count * height / width))))
+    rows = math.ceil(count / columns)
+    sheet = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + GAP) + GAP), BACKGROUND)
+    for index in range(count):
+        row, column = divmod(index, columns)
+        sheet.paste(colorize(maps[index], palette), (GAP + column * (width + GAP), GAP + row * (height + GAP)))
+    return sheet
+
+
 def strip(result: Result) -> Image.Image:
     """The pictures of a prediction side by side, each with a title and a caption.
 

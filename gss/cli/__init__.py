@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from gss._version import __version__
-from gss.cli import ceiling, data, demo, evaluate, info, palette, predict, train
+from gss.cli import ceiling, convert, data, decode, demo, evaluate, info, palette, predict, sample, tokenizer, train
 from gss.cli.arguments import override
 
-COMMANDS = (demo, train, evaluate, predict, ceiling, data, palette, info)
+COMMANDS = (demo, train, evaluate, predict, sample, ceiling, tokenizer, decode, convert, data, palette, info)
 
 MESSAGE_LIMIT = 1000  # characters; messages of libraries can list every tensor of a model
 

@@ -23,6 +23,28 @@ def not_negative(text: str) -> int:
     return int(text)
 
 
+def above_zero(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a probability, 0 to 1, got {text!r}")
+    return value
+
+
 def size(text: str) -> tuple[int, int]:
     """HEIGHTxWIDTH in pixels, as (height, width)."""
     parts = text.lower().split("x")
@@ -75,7 +97,7 @@ def add_data(parser: argparse.ArgumentParser, *, split: str | None = None) -> No
 
 def add_layout(parser: argparse.ArgumentParser) -> None:
     """--layout NAME and --lists PATH: how the files of a data set lie, and which of them to use."""
-    help_text = "folder, cityscapes, ade20k, mseg, or one of its test sets (default: what DIR looks like)"
+    help_text = "folder, labels, cityscapes, ade20k, mseg, or one of its test sets (default: what DIR looks like)"
     parser.add_argument("--layout", metavar="NAME", help=help_text)
     help_text = "text file with the images to use, for MSeg a folder of such files (default: all of the split)"
     parser.add_argument("--lists", metavar="PATH", type=Path, help=help_text)

@@ -1,8 +1,7 @@
-"""What `gss evaluate --calibration` and `gss predict --abstain` share: the calibration in a run folder, and its table."""
+"""The calibration in a run folder, for `gss evaluate --calibration` and `gss predict --abstain`, and its table."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +12,6 @@ if TYPE_CHECKING:
     from gss.calibration import Calibration
 
 WEIGHTS = "model.safetensors"
-
-
-def probability(text: str) -> float:
-    """A number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a probability, 0 to 1, got {text!r}")
-    return value
 
 
 def digest(run: Path) -> str:

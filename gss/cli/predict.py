@@ -6,8 +6,24 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gss.cli.arguments import Subparsers, add_device, add_run, output_folder
+from gss.cli.arguments import (
+    Subparsers,
+    above_zero,
+    add_device,
+    add_run,
+    not_negative,
+    output_folder,
+    positive,
+    probability,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from gss.model import GSS
+    from gss.twin import PixelClassifier
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -15,21 +31,41 @@ def add_parser(subparsers: Subparsers) -> None:
         "predict",
         help="segment images and save labels, overlay, maskige and a strip of all",
         description="For each image NAME: NAME_labels.png (class ids in the palette's colours), NAME_overlay.png, "
-        "NAME_maskige.png and NAME_strip.png. An image that cannot be read is named on stderr, the others go on.",
+        "NAME_maskige.png and NAME_strip.png. An image that cannot be read is named on stderr, the others go on. With "
+        "--samples also NAME_modal.png (each pixel's most frequent class), NAME_entropy.png (bright where the draws "
+        "disagree) and NAME_hypothesis_0.png, ... (those that differ most).",
     )
     add_run(parser)
     parser.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="image file, or a folder of them")
     parser.add_argument("--out", metavar="DIR", type=output_folder, required=True, help="folder for the pictures")
+    parser.add_argument(
+        "--abstain",
+        metavar="P",
+        type=probability,
+        help="write 255, ignore, where the class is right with a probability below P; needs RUN/calibration.json, "
+        "which `gss evaluate --calibration` writes",
+    )
+    drawing = parser.add_argument_group("several readings of an image")
+    drawing.add_argument("--samples", metavar="S", type=positive, help="draw S token maps from the prior")
+    drawing.add_argument(
+        "--temperature", metavar="T", type=above_zero, default=1.0, help="below 1 they differ less (default: 1)"
+    )
+    drawing.add_argument("--seed", metavar="N", type=not_negative, default=0, help="of the draws (default: 0)")
+    drawing.add_argument(
+        "--hypotheses", metavar="M", type=positive, default=3, help="how many different ones to write (default: 3)"
+    )
     add_device(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from gss.cli.confidence import load_calibration
     from gss.cli.models import load_model
     from gss.data.labels import read_image
     from gss.result import Result
 
     files = image_files(arguments.images)
+    calibration = None if arguments.abstain is None else load_calibration(arguments.model)
     model = load_model(arguments.model, arguments.device)
     failed = 0
     for file in files:
@@ -42,10 +78,30 @@ def run(arguments: argparse.Namespace) -> int:
         result = model.predict(image)
         assert isinstance(result, Result)  # one image in, one result out
         result.name = file.stem
+        if calibration is not None:
+            result = result.abstain(calibration, arguments.abstain)
+        if arguments.samples is not None:
+            save_hypotheses(arguments, model, image, file.stem)
         print(result.save(arguments.out)["strip"], flush=True)
     if failed:
         raise ValueError(f"{failed} of {len(files)} images could not be read; the others are in {arguments.out}")
     return 0
+
+
+def save_hypotheses(
+    arguments: argparse.Namespace, model: GSS | PixelClassifier, image: torch.Tensor, name: str
+) -> None:
+    """Draws readings of an image and saves them beside its result. Raises what `gss.hypotheses.sample` raises."""
+    from gss.hypotheses import sample
+    from gss.twin import PixelClassifier
+
+    if isinstance(model, PixelClassifier):
+        raise ValueError("--samples: expected a generative run, whose tokens can be drawn, got a pixel classifier")
+    found = sample(
+        model, image, arguments.samples, arguments.temperature, seed=arguments.seed, distinct=arguments.hypotheses
+    )
+    found.name = name
+    found.save(arguments.out)
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:

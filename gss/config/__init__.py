@@ -5,11 +5,11 @@ name says otherwise; `scale` is a ratio.
 """
 
 from .inference import InferenceConfig
-from .network import InverseConfig, PriorConfig
+from .network import InverseConfig, PosteriorConfig, PriorConfig, TokenPriorConfig
 from .ranges import AT_LEAST_1, RULES, Rule, require_in_range
 from .recipe import Recipe
 from .stage import AugmentationConfig, StageConfig
-from .tokenizer import TOKENIZERS, CompactConfig, DalleConfig, TokenizerConfig, tokenizer_config
+from .tokenizer import TOKENIZERS, CompactConfig, DalleConfig, TokenizerConfig, VqganConfig, tokenizer_config
 
 __all__ = [
     "AT_LEAST_1",
@@ -20,11 +20,14 @@ __all__ = [
     "DalleConfig",
     "InferenceConfig",
     "InverseConfig",
+    "PosteriorConfig",
     "PriorConfig",
     "Recipe",
     "Rule",
     "StageConfig",
+    "TokenPriorConfig",
     "TokenizerConfig",
+    "VqganConfig",
     "require_in_range",
     "tokenizer_config",
 ]

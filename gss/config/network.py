@@ -1,11 +1,11 @@
-"""What is learned beside the tokenizer: the conditioning network's head, and X^-1."""
+"""What is learned beside the tokenizer: the conditioning network's head, X^-1, X, and the prior over tokens alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from .ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, RULES
+from .ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, RULES
 
 
 @dataclass
@@ -77,4 +77,57 @@ RULES[InverseConfig] = {
     "depth": NOT_NEGATIVE,
     "heads": AT_LEAST_1,
     "window": AT_LEAST_1,
+}
+
+
+@dataclass
+class PosteriorConfig:
+    """How the palette is learned (paper section 3.2): GSS-TF with nearest colours as X^-1, GSS-TT with a learned one.
+
+    `estimator` is what takes the place of the choice of a code in the backward pass: the softmax over codes
+    ("straight-through"), or one with Gumbel noise that also draws the code ("gumbel"), both at `token_temperature`.
+    `temperature` is that of the squared distances from the learned colours (0..1), for the nearest colour as X^-1.
+    Colours nearer to each other than `spread`, in units of the colour cube's side, are pushed apart with
+    `spread_weight`.
+    """
+
+    learn: bool = False
+    estimator: Literal["straight-through", "gumbel"] = "straight-through"
+    token_temperature: float = 1.0
+    temperature: float = 0.1
+    spread: float = 0.0
+    spread_weight: float = 1.0
+
+
+RULES[PosteriorConfig] = {
+    "token_temperature": POSITIVE,
+    "temperature": POSITIVE,
+    "spread": NOT_NEGATIVE,
+    "spread_weight": NOT_NEGATIVE,
+}
+
+
+@dataclass
+class TokenPriorConfig:
+    """The prior over token grids without an image, which `gss sample` draws masks from; see `gss.token_prior`.
+
+    `channels` at token resolution, twice as many on the coarse map; `depth` and `coarse_depth` shifted-window blocks;
+    `frequencies` of the positions on each axis.
+    """
+
+    channels: int = 128
+    depth: int = 2
+    coarse_depth: int = 4
+    heads: int = 4
+    window: int = 8
+    frequencies: int = 6
+
+
+RULES[TokenPriorConfig] = {
+    "channels": AT_LEAST_1,
+    "depth": NOT_NEGATIVE,
+    "coarse_depth": NOT_NEGATIVE,
+    "heads": AT_LEAST_1,
+    "window": AT_LEAST_1,
+    "frequencies": AT_LEAST_1,
 }

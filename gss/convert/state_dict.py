@@ -10,6 +10,8 @@ from torch import Tensor
 
 from .machine import describe
 
+MAX_NAME = 200
+
 
 def state_dict_of(content: Any) -> dict[str, Tensor]:
     """What `read_checkpoint` returned as names and tensors: its "state_dict" where it has one, else the whole.
@@ -23,6 +25,9 @@ def state_dict_of(content: Any) -> dict[str, Tensor]:
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise ValueError("expected a state dict of names and tensors")
+        # Names are shown in messages, where a file could otherwise send commands to a terminal.
+        if not key.isprintable() or len(key) > MAX_NAME:
+            raise ValueError(f"expected names of at most {MAX_NAME} printable characters")
     return content
 
 

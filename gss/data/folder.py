@@ -39,6 +39,15 @@ def list_folder(root: Path, split: str, names: Path | None = None) -> Listing:
     return list_pairs(root, images, [LabelFiles(Files(f"annotations/{split}/{{}}", (".png",)))], names=names)
 
 
+def list_labels(root: Path, split: str, names: Path | None = None) -> Listing:
+    """The label maps of DIR/annotations/SPLIT, or where DIR has no annotations/ the PNGs of DIR itself.
+
+    A label map stands for its image too, shown in the colours of its table: stage 1 and what measures it need no photo.
+    """
+    files = Files(f"annotations/{split}/{{}}" if (root / "annotations").is_dir() else "{}", (".png",))
+    return list_pairs(root, files, [LabelFiles(files)], names=names)
+
+
 def split_files(root: Path, split: str) -> tuple[dict[str, Path], dict[str, Path]]:
     """The files of a split by name: (images, annotations). Raises what `FolderDataset` raises."""
     pairs = list_folder(root, split).complete()

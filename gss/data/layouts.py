@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gss.data.ade20k import list_ade20k
 from gss.data.cityscapes import list_cityscapes
-from gss.data.folder import list_folder
+from gss.data.folder import list_files, list_folder, list_labels
 from gss.data.listing import Listing
 from gss.data.mseg import TRAIN_SETS, list_mseg
 from gss.data.mseg_test import TEST_SETS, list_test_set
@@ -15,7 +15,7 @@ from gss.data.pairs import PairDataset, Transform
 from gss.palette import Palette
 from gss.taxonomy import palette_of
 
-LAYOUTS = ("folder", "cityscapes", "ade20k", "mseg", *TEST_SETS)
+LAYOUTS = ("folder", "labels", "cityscapes", "ade20k", "mseg", *TEST_SETS)
 
 
 def open_dataset(
@@ -54,6 +54,8 @@ def list_split(root: Path, split: str, *, layout: str | None = None, lists: Path
         return list_test_set(root, split, layout, lists)
     if layout == "folder":
         return list_folder(root, split, lists)
+    if layout == "labels":
+        return list_labels(root, split, lists)
     if layout == "cityscapes":
         return list_cityscapes(root, split, lists)
     if layout == "ade20k":
@@ -70,8 +72,17 @@ def detect_layout(root: Path) -> str:
         raise ValueError(f"{root}: has the folders of several data sets; say which with layout: {', '.join(found)}")
     raise ValueError(
         f"{root}: expected images/SPLIT and annotations/SPLIT, or the official folders of one of "
-        f"{', '.join(LAYOUTS[1:])}; with layout=NAME the message says which folder is missing"
+        f"{', '.join(LAYOUTS[2:])}; with layout=NAME the message says which folder is missing"
     )
+
+
+def detect_label_layout(root: Path) -> str:
+    """`detect_layout` for what needs no images: "labels" where there are annotations only, or PNGs and no folders."""
+    if _candidates(root) == ["folder"] and not (root / "images").is_dir():
+        return "labels"
+    if not _candidates(root) and root.is_dir() and list_files(root, (".png",)):
+        return "labels"
+    return detect_layout(root)
 
 
 def layout_splits(layout: str) -> tuple[str, ...]:
@@ -88,7 +99,7 @@ def layout_palette(root: Path, layout: str) -> Palette:
         return Palette.load(beside)
     if layout in TEST_SETS:
         return palette_of(layout)
-    if layout == "folder":
+    if layout in ("folder", "labels"):
         raise ValueError(f"{root}: no palette.json, and no palette was given")
     return Palette.named(layout)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import CompactConfig
-from .vector_quantizer import Quantized, VectorQuantizer
+from .vector_quantizer import Quantized, VectorQuantizer, code_logits
 
 
 class ResidualBlock(nn.Module):
@@ -36,6 +36,7 @@ class CompactTokenizer(nn.Module):
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
+        self.config = config
         self.stride = config.stride
         pixels = 3 * config.stride**2
         self.encoder = nn.Sequential(
@@ -67,6 +68,10 @@ class CompactTokenizer(nn.Module):
     def encode(self, maskige: Tensor) -> Tensor:
         """maskige (B, 3, H, W) in 0..1 -> tokens (B, ceil(H/stride), ceil(W/stride)) int64."""
         return self.quantizer.tokens(self._latents(maskige))
+
+    def encode_logits(self, maskige: Tensor) -> Tensor:
+        """maskige (B, 3, H, W) in 0..1 -> minus the squared distances from all codes, (B, V, h, w), for soft codes."""
+        return code_logits(self._latents(maskige).float(), self.codebook)
 
     def decode(self, tokens: Tensor) -> Tensor:
         """tokens (B, h, w) -> maskige (B, 3, h*stride, w*stride) float in 0..1."""

@@ -55,7 +55,7 @@ class Block(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, kernels: tuple[int, int, int, int], gain: float) -> None:
         super().__init__()
-        self.gain, self.channels = gain, channels_out
+        self.gain = gain
         hidden = channels_out // 4
         widths = (channels_in, hidden, hidden, hidden, channels_out)
         self.convolutions = nn.ModuleList(map(Conv, widths[:-1], widths[1:], kernels))
@@ -94,17 +94,18 @@ class DalleEncoder(nn.Module):
         super().__init__()
         width = config.encoder_width
         self.input = Conv(3, width, 7)
-        self.groups = _groups(width, [width, 2 * width, 4 * width, 8 * width], config.encoder_blocks, (3, 3, 3, 1))
+        self.widths = [width, 2 * width, 4 * width, 8 * width]
+        self.groups = _groups(width, self.widths, config.encoder_blocks, (3, 3, 3, 1))
         self.output = Conv(8 * width, config.codes, 1)
 
     def features(self, pixels: Tensor) -> Tensor:
         """What the output layer sees: (B, 3, H, W) -> (B, 8 * width, H // 8, W // 8) in the dtype of its weights."""
         x = pixels
         for index, group in enumerate(self.groups):
-            layers = [self.input] if index == 0 else []
+            layers: list[nn.Module] = [self.input] if index == 0 else []
             layers += [group, *([nn.MaxPool2d(2)] if index < GROUPS - 1 else [])]
             down = 2 if index < GROUPS - 1 else 1
-            width, element = group[-1].channels, self.input.weight.element_size()
+            width, element = self.widths[index], self.input.weight.element_size()
             x = in_row_bands(
                 nn.Sequential(*layers),
                 x,
@@ -130,8 +131,8 @@ class DalleDecoder(nn.Module):
         super().__init__()
         width = config.decoder_width
         self.input = Conv(config.codes, config.code_dim, 1)
-        widths = [8 * width, 4 * width, 2 * width, width]
-        self.groups = _groups(config.code_dim, widths, config.decoder_blocks, (1, 3, 3, 3))
+        self.widths = [8 * width, 4 * width, 2 * width, width]
+        self.groups = _groups(config.code_dim, self.widths, config.decoder_blocks, (1, 3, 3, 3))
         self.output = Conv(width, 6, 1)
 
     def forward(self, weights: Tensor) -> Tensor:
@@ -147,7 +148,7 @@ class DalleDecoder(nn.Module):
             up = 2 if index > 0 else 1
             layers: list[nn.Module] = [nn.Upsample(scale_factor=2.0, mode="nearest")] if up == 2 else []
             layers += [group, *([nn.ReLU(), self.output] if index == GROUPS - 1 else [])]
-            width, element = group[-1].channels, self.output.weight.element_size()
+            width, element = self.widths[index], self.output.weight.element_size()
             row_bytes = len(x) * width * x.shape[3] * up * up * element
             halo = -(-_halo(layers) // up)
             x = in_row_bands(nn.Sequential(*layers), x, halo=halo, row_bytes=row_bytes, up=up)

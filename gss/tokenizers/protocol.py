@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from ..config import CompactConfig, TokenizerConfig
+from ..config import CompactConfig, DalleConfig, TokenizerConfig
 
 if TYPE_CHECKING:
     from .compact import CompactTokenizer
     from .dalle import DalleTokenizer
+    from .vqgan import VqganTokenizer
 
 
 class Tokenizer(Protocol):
@@ -30,6 +31,10 @@ class Tokenizer(Protocol):
 
     def encode(self, maskige: Tensor) -> Tensor: ...
 
+    def encode_logits(self, maskige: Tensor) -> Tensor:
+        """(B, V, h, w): the larger, the better the code; what `encode` takes the largest of. With a gradient."""
+        ...
+
     def decode(self, tokens: Tensor) -> Tensor: ...
 
     def decode_vectors(self, vectors: Tensor) -> Tensor:
@@ -37,12 +42,16 @@ class Tokenizer(Protocol):
         ...
 
 
-def build_tokenizer(config: TokenizerConfig) -> CompactTokenizer | DalleTokenizer:
+def build_tokenizer(config: TokenizerConfig) -> CompactTokenizer | DalleTokenizer | VqganTokenizer:
     """The tokenizer with random weights; one that is never trained here is frozen."""
     if isinstance(config, CompactConfig):
         from .compact import CompactTokenizer
 
         return CompactTokenizer(config)
-    from .dalle import DalleTokenizer
+    if isinstance(config, DalleConfig):
+        from .dalle import DalleTokenizer
 
-    return DalleTokenizer(config).requires_grad_(False).eval()
+        return DalleTokenizer(config).requires_grad_(False).eval()
+    from .vqgan import VqganTokenizer
+
+    return VqganTokenizer(config).requires_grad_(False).eval()

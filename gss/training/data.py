@@ -59,14 +59,15 @@ def find_training_data(
 
 
 def recipe_palette(recipe: Recipe, root: Path, layout: str) -> Palette:
-    """The data folder's own palette.json if it has one, else the recipe's.
+    """The recipe's palette; where the data folder has a palette.json of other classes, that one.
 
     Raises ValueError where the layout has classes of its own that are not the palette's.
     """
-    if (root / "palette.json").is_file():
-        return Palette.load(root / "palette.json")
     palette = get_palette(recipe.palette)
-    if layout != "folder":
+    if (root / "palette.json").is_file():
+        own = Palette.load(root / "palette.json")
+        return palette if palette.class_names == own.class_names else own
+    if layout not in ("folder", "labels"):
         expected = layout_palette(root, layout)
         if palette.class_names != expected.class_names:
             raise ValueError(

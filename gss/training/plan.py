@@ -21,11 +21,13 @@ from gss.training.sampling import check_step_size
 # The weights in a run folder.
 MODEL_FILE = "model.safetensors"
 
-STAGES = {"gss": ("tokenizer", "prior", "inverse"), "pixel-classifier": ("classifier",)}
+STAGES = {"gss": ("tokenizer", "posterior", "prior", "inverse", "token_prior"), "pixel-classifier": ("classifier",)}
 SETTINGS = {
     "tokenizer": "tokenizer_stage",
+    "posterior": "posterior_stage",
     "prior": "prior_stage",
     "inverse": "inverse_stage",
+    "token_prior": "token_prior_stage",
     "classifier": "prior_stage",
 }
 
@@ -54,8 +56,10 @@ def plan_stages(recipe: Recipe, data: TrainingData) -> list[PlannedStage]:
     inverse = {"inverse": settings["inverse"], "official_parity": recipe.official_parity}
     sections = {
         "tokenizer": tokenizer,
+        "posterior": tokenizer | {"posterior": settings["posterior"], "inverse": settings["inverse"]},
         "prior": network | tokenizer,
         "inverse": network | tokenizer | inverse,
+        "token_prior": tokenizer | {"token_prior": settings["token_prior"]},
         "classifier": network,
     }
     start = {} if recipe.start_from is None else {"start_from": weights_digest(Path(recipe.start_from, MODEL_FILE))}
@@ -75,10 +79,14 @@ def stage_names(recipe: Recipe) -> tuple[str, ...]:
     possible = ["classifier"]
     if recipe.model == "gss":
         possible = ["tokenizer"] if isinstance(recipe.tokenizer, CompactConfig) else []
+        possible += ["posterior"] if recipe.posterior.learn else []
         possible += ["prior"] if recipe.inverse.type == "nearest" else ["prior", "inverse"]
+    on_request = ["token_prior"] if recipe.model == "gss" else []
     for name in recipe.stages:
-        if name not in possible:
-            raise ValueError(f"stages: expected some of {', '.join(possible)} for this model, got {name!r}")
+        if name not in possible + on_request:
+            raise ValueError(
+                f"stages: expected some of {', '.join(possible + on_request)} for this model, got {name!r}"
+            )
     return recipe.stages or tuple(possible)
 
 

@@ -17,8 +17,8 @@ import torch
 from accelerate import PartialState
 from safetensors.torch import load_file
 
-from ..config import CompactConfig, DalleConfig, Recipe, StageConfig
-from ..convert.dalle import read_dalle
+from ..config import CompactConfig, Recipe, StageConfig
+from ..convert.tokenizers import read_tokenizer
 from ..files import remove_leftovers, replace_file, write_text
 from ..model import GSS
 from ..palette import Palette
@@ -28,8 +28,10 @@ from .data import TrainingData, find_training_data
 from .loop import StageResult, train_stage
 from .losses import class_weights
 from .plan import MODEL_FILE, PlannedStage, check_run, check_trainable, holds_run, plan_stages, weights_of
+from .posterior import PosteriorTraining
 from .sampling import derive_seed
 from .stages import ClassifierTraining, InverseTraining, PriorTraining, TokenizerTraining
+from .token_prior import TokenPriorTraining
 
 PACKAGES = ("gss", "torch", "transformers", "accelerate", "safetensors", "numpy", "pillow")
 
@@ -108,11 +110,13 @@ def train_stages(
         module = stage_module(stage.name, model, recipe, data.pixels)
         done = run_stage(stage.name, module, stage.config, recipe, data, run, resume, stage.inputs | inputs)
         inputs |= weights_of(stage.name, done.weights)
+        if isinstance(module, PosteriorTraining):
+            module.finish()
 
 
 def stage_module(
     name: str, model: GSS | PixelClassifier, recipe: Recipe, pixels: Sequence[int] | None
-) -> TokenizerTraining | PriorTraining | InverseTraining | ClassifierTraining:
+) -> TokenizerTraining | PosteriorTraining | PriorTraining | InverseTraining | TokenPriorTraining | ClassifierTraining:
     """What the stage of that name optimises; `pixels` are the labelled training pixels of each class."""
     weights = stage_weights(pixels, recipe.prior.class_balance, model.palette.num_classes)
     if isinstance(model, PixelClassifier):
@@ -121,8 +125,12 @@ def stage_module(
         assert isinstance(recipe.tokenizer, CompactConfig)  # no other has this stage
         balance = recipe.tokenizer.class_balance
         return TokenizerTraining(model, stage_weights(pixels, balance, model.palette.num_classes))
+    if name == "posterior":
+        return PosteriorTraining(model, weights, recipe.posterior)
     if name == "prior":
         return PriorTraining(model, weights)
+    if name == "token_prior":
+        return TokenPriorTraining(model)
     return InverseTraining(model, weights, recipe.official_parity)
 
 
@@ -156,6 +164,7 @@ def build_gss(recipe: Recipe, palette: Palette) -> GSS:
         prior=asdict(recipe.prior),
         inverse=asdict(recipe.inverse),
         inference=asdict(recipe.inference),
+        token_prior=asdict(recipe.token_prior) if "token_prior" in recipe.stages else None,
     )
 
 
@@ -164,23 +173,22 @@ def load_pretrained(model: GSS | PixelClassifier, recipe: Recipe) -> None:
     if recipe.pretrained is not None:
         model.encoder.load_pretrained(recipe.pretrained)
     if recipe.tokenizer_weights is not None:
-        if not isinstance(model, GSS) or not isinstance(recipe.tokenizer, DalleConfig):
-            raise ValueError("tokenizer_weights: only a generative model with tokenizer.type 'dalle' takes them")
-        folder = Path(recipe.tokenizer_weights)
-        source = read_dalle(folder / "encoder.pkl", folder / "decoder.pkl")
+        if not isinstance(model, GSS):
+            raise ValueError("tokenizer_weights: only a generative model takes them")
+        source = read_tokenizer(recipe.tokenizer, recipe.tokenizer_weights)
         model.tokenizer.load_state_dict(source.state_dict())
     if recipe.start_from is not None:
         start_from(model, Path(recipe.start_from))
 
 
 def start_from(model: GSS | PixelClassifier, run: Path) -> None:
-    """Take the weights of a finished run; X^-1 may be missing there, and stays as it is.
+    """Take the weights of a finished run; X^-1 and the prior over tokens may be missing there, and stay as they are.
 
     Raises ValueError, listing them, for weights that are missing otherwise, unexpected or of another shape.
     """
     file = run / MODEL_FILE
     state, own = load_file(file), model.state_dict()
-    missing = [name for name in own if name not in state and not name.startswith("inverse.")]
+    missing = [name for name in own if name not in state and not name.startswith(("inverse.", "token_prior."))]
     # a model that only predicts has no use for the head of training
     unexpected = [name for name in state if name not in own and not name.startswith("pixel_head.")]
     misshapen = [name for name in own if name in state and own[name].shape != state[name].shape]

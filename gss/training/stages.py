@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import gsskernels
+
 from ..inference import ALIGNMENT
 from ..model import GSS
-from ..reconstruction import Codec, maskige_size, resize_labels
+from ..reconstruction import Codec, maskige_size, resize_labels, token_cells
 from ..tokenizers.compact import CompactTokenizer
 from ..twin import PixelClassifier
 from .losses import cross_entropy, palette_distances, upsampled_cross_entropy
@@ -42,20 +44,25 @@ class TokenizerTraining(nn.Module):
         self.register_buffer("class_weights", class_weights.float(), persistent=False)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        labels = self._at_maskige_size(batch["label"])
-        labelled = labels != self.maskige.palette.ignore_index
-        target = self.maskige.encode(labels)
+        labels = self.maskige_labels(batch["label"])
+        palette = self.maskige.palette
+        labelled = labels != palette.ignore_index
+        colors = self.maskige.colors / 255
+        if self.config.any_palette and self.training:
+            colors = torch.rand_like(colors)
+        ignore = [channel / 255 for channel in palette.ignore_color]
+        target = gsskernels.maskige_encode(labels, colors, ignore_index=palette.ignore_index, ignore_color=ignore)
         painted, quantized = self.tokenizer(target.contiguous(memory_format=torch.channels_last))
         color = ((painted - target).square().sum(1) * labelled).sum() / labelled.sum().clamp_min(1)
-        scores = -palette_distances(painted, self.maskige.colors / 255) / self.config.temperature
+        scores = -palette_distances(painted, colors) / self.config.temperature
         classification = cross_entropy(scores, labels, self.class_weights)
         loss = color + self.config.classification * classification + self.config.commitment * quantized.commitment
         parts = {"color": color, "classification": classification, "commitment": quantized.commitment}
         return {"loss": loss, **parts, **self.tokenizer.quantizer.health()}
 
-    def _at_maskige_size(self, labels: Tensor) -> Tensor:
-        cells = (-(-labels.shape[-2] // ALIGNMENT), -(-labels.shape[-1] // ALIGNMENT))
-        return resize_labels(labels, maskige_size(self.tokenizer.stride, cells), self.maskige.palette.num_classes)
+    def maskige_labels(self, labels: Tensor) -> Tensor:
+        size = maskige_size(self.tokenizer.stride, token_cells(labels))
+        return resize_labels(labels, size, self.maskige.palette.num_classes)
 
 
 class PriorTraining(nn.Module):
@@ -79,6 +86,8 @@ class PriorTraining(nn.Module):
         model.tokenizer.requires_grad_(False)
         if model.inverse is not None:
             model.inverse.requires_grad_(False)
+        if model.token_prior is not None:
+            model.token_prior.requires_grad_(False)
         if model.prior_config.share_codes:
             model.token_head.code_features.copy_(model.code_patches())
 
@@ -188,8 +197,7 @@ class InverseTraining(nn.Module):
 
     def reconstructed(self, labels: Tensor) -> Tensor:
         """labels (B, H, W) -> the maskige that their tokens decode to."""
-        cells = (-(-labels.shape[-2] // ALIGNMENT), -(-labels.shape[-1] // ALIGNMENT))
-        size = maskige_size(self.model.tokenizer.stride, cells)
+        size = maskige_size(self.model.tokenizer.stride, token_cells(labels))
         painted = self.model.maskige.encode(resize_labels(labels, size, self.model.palette.num_classes))
         return self.model.tokenizer.decode(self.model.tokenizer.encode(painted))
 

@@ -227,7 +227,7 @@ def test_a_recipe_extends_a_shipped_one(tmp_path: Path) -> None:
         ("tokenizer={type: dalle, width: 3}", "tokenizer.width: unknown key"),
         ("tokenizer={type: dalle, codes: 0}", "tokenizer.codes: expected at least 1, got 0"),
         ("inference.crop=[0, 9]", "inference.crop: expected a height and a width of at least 1, got (0, 9)"),
-        ("stages=[palette]", "stages[0]: expected one of 'tokenizer', 'posterior', 'prior', 'inverse', 'classifier'"),
+        ("stages=[palette]", "stages[0]: expected one of 'tokenizer', 'posterior', 'prior', 'inverse', 'token_prior'"),
     ],
 )
 def test_errors_of_tokenizers_and_inference(tmp_path: Path, override: str, message: str) -> None:

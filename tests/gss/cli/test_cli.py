@@ -79,6 +79,7 @@ def model(monkeypatch):
     monkeypatch.setitem(vars(gss), "load", lambda path: Model())
     monkeypatch.setitem(sys.modules, "gss.evaluation", types.SimpleNamespace(evaluate=evaluate))
     monkeypatch.setitem(sys.modules, "gss.reconstruction", types.SimpleNamespace(ceiling=ceiling))
+    monkeypatch.setitem(sys.modules, "gss.codec_run", types.SimpleNamespace(load_codec=lambda path: Model()))
     return calls
 
 
@@ -93,7 +94,7 @@ def training(monkeypatch):
         calls.append(("load_recipe", name, list(overrides)))
         return Recipe(name=name)
 
-    def train(recipe, data_dir, run_dir, resume=False):
+    def train(recipe, data_dir, run_dir, resume=False, **options):
         calls.append(("train", recipe.name, data_dir, run_dir, resume))
         if recipe.name == "interrupted":
             raise KeyboardInterrupt("stopped at step 12")
@@ -165,7 +166,7 @@ def test_a_bug_keeps_its_traceback(training):
 def test_a_diverged_training_is_1(training, monkeypatch, capsys):
     from gss.training.outcome import TrainingDiverged
 
-    def train(recipe, data_dir, run_dir, resume=False):
+    def train(recipe, data_dir, run_dir, resume=False, **options):
         raise TrainingDiverged("prior", 12, {"loss": float("nan")}, None)
 
     monkeypatch.setitem(sys.modules, "gss.training.run", types.SimpleNamespace(train=train))
@@ -201,12 +202,6 @@ def test_ceiling_tells_the_codes(model, folder, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "87.5 %" in text and "81.2 %" in text and "codes used: 7 of 16, perplexity 5.2" in text
     assert json.loads(target.read_text())["codes_used"] == 7
-
-
-def test_ceiling_of_a_pixel_classifier_is_refused(model, folder, monkeypatch, capsys):
-    monkeypatch.setitem(vars(gss), "PixelClassifier", Model)
-    assert main(["ceiling", "run", "--data", str(folder)]) == 1
-    assert "no tokenizer" in capsys.readouterr().err
 
 
 def test_predict_saves_the_pictures(model, folder, tmp_path, capsys):

@@ -226,6 +226,12 @@ def test_every_problem_is_listed() -> None:
         assert problem in str(error.value)
 
 
+def test_names_that_a_terminal_would_obey_are_refused(tmp_path: Path) -> None:
+    torch.save({"encoder.down.\x1b[2J": torch.ones(2)}, tmp_path / "file.ckpt")
+    with pytest.raises(ValueError, match="expected names of at most 200 printable characters"):
+        read_vqgan(tmp_path / "file.ckpt")
+
+
 @pytest.mark.parametrize("name", ["file.ckpt", "file.safetensors"])
 def test_damaged_files_are_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"no weights at all")

@@ -51,6 +51,6 @@ def test_an_id_that_ade20k_lacks(root: Path) -> None:
 def test_splits_and_layouts_by_name(root: Path) -> None:
     with pytest.raises(ValueError, match="split: expected one of train, val .*, got 'validation'"):
         open_dataset(root, "validation", layout="ade20k")
-    with pytest.raises(ValueError, match="layout: expected one of folder, cityscapes, .*, got 'ade'"):
+    with pytest.raises(ValueError, match="layout: expected one of folder, labels, cityscapes, .*, got 'ade'"):
         open_dataset(root, "val", layout="ade")
-    assert len(LAYOUTS) == 10
+    assert len(LAYOUTS) == 11

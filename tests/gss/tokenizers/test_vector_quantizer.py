@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gss.tokenizers.vector_quantizer import VectorQuantizer
+from gss.tokenizers.vector_quantizer import VectorQuantizer, code_logits, perplexity
 
 
 def as_map(rows: torch.Tensor) -> torch.Tensor:
@@ -73,6 +73,34 @@ def test_finds_the_clusters_of_separated_data() -> None:
         out = quantizer.train()(as_map(rows))
     assert out.tokens.unique().numel() == 16
     assert torch.cdist(centres, quantizer.codebook).min(1).values.max() < 0.1
+
+
+def test_health_tells_how_evenly_codes_are_used_and_how_many_restarted() -> None:
+    quantizer = VectorQuantizer(4, 2, decay=0.5, dead_share=0.2)
+    quantizer.smoothed_counts.copy_(torch.tensor([8.0, 8.0, 8.0, 0.5]))
+    health = quantizer.health()
+    share = torch.tensor([8.0, 8.0, 8.0, 0.5]) / 24.5
+    torch.testing.assert_close(health["perplexity"], torch.exp(-(share * share.log()).sum()))
+    assert health["codes_used"] == 3 and health["codes_restarted"] == 0
+
+    quantizer.initialised.fill_(True)
+    quantizer.codebook.copy_(torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0], [1e4, 1e4]]))
+    quantizer.smoothed_sums.copy_(quantizer.codebook * quantizer.smoothed_counts[:, None])
+    quantizer.train()(as_map(torch.tensor([[0.0, 0.1], [5.0, 0.1], [0.1, 5.0]])))
+    health = quantizer.health()
+    assert health["codes_restarted"] == 1 and health["codes_used"] == 4
+
+
+def test_perplexity_is_the_number_of_codes_used_alike() -> None:
+    assert perplexity(torch.tensor([3.0, 3.0, 0.0, 3.0])).item() == pytest.approx(3)
+    assert perplexity(torch.tensor([0.0, 9.0])).item() == pytest.approx(1)
+
+
+def test_code_logits_are_minus_the_squared_distances() -> None:
+    torch.manual_seed(0)
+    x, codebook = torch.randn(2, 5, 3, 4), torch.randn(7, 5)
+    wanted = -torch.cdist(x.movedim(1, -1).reshape(2, -1, 5), codebook).square().movedim(2, 1).reshape(2, 7, 3, 4)
+    torch.testing.assert_close(code_logits(x, codebook), wanted, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("codes", "dim", "decay", "message"), [(0, 3, 0.9, "codes and dim"), (4, 3, 1.0, "decay")])

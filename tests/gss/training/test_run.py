@@ -180,11 +180,10 @@ def test_changed_backbone_and_data_are_refused(run: Path, data: Path, tmp_path: 
     scenes = copied(data, tmp_path / "scenes")
     palette = json.loads((scenes / "palette.json").read_text())
     palette["colors"][0] = [1, 2, 3]
-    (scenes / "palette.json").write_text(json.dumps(palette))
+    (tmp_path / "other.json").write_text(json.dumps(palette))
     with pytest.raises(ResumeMismatch, match=r"palette\.colors: was \[\[.*now \[\[1, 2, 3\]"):
-        train(tiny_recipe(), scenes, folder, resume=True)
+        train(tiny_recipe(palette=str(tmp_path / "other.json")), scenes, folder, resume=True)
 
-    shutil.copy(data / "palette.json", scenes / "palette.json")
     mask = sorted((scenes / "annotations" / "train").iterdir())[0]
     Image.new("L", (64, 48), 0).save(mask)
     with pytest.raises(ResumeMismatch, match=r"data\.pixels\.sky: was \d+, now \d+"):
@@ -361,3 +360,14 @@ def test_a_data_set_in_its_official_folders_is_trained_on_as_it_is(tmp_path: Pat
     assert gss.load(run).palette == palette
     with pytest.raises(ValueError, match="class_balance: expected 0 where the data is not checked"):
         train(recipe, tmp_path / "ade", tmp_path / "unchecked", check=False)
+
+
+def test_the_recipes_colours_are_used_for_the_datas_classes(data: Path, tmp_path: Path) -> None:
+    palette = Palette.named("scenes")
+    colors = tuple((255 - red, green, blue) for red, green, blue in palette.colors)
+    Palette("fitted", palette.class_names, colors).save(tmp_path / "fitted.json")
+    recipe = tiny_recipe(palette=str(tmp_path / "fitted.json"))
+    assert find_training_data(recipe, data).palette.colors == colors
+    Palette("other", palette.class_names[::-1], colors).save(tmp_path / "other.json")
+    other = tiny_recipe(palette=str(tmp_path / "other.json"))
+    assert find_training_data(other, data).palette.class_names == palette.class_names

@@ -1,0 +1,55 @@
+"""Which tokenizer a command measures: that of a run, or published weights with any palette."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gss.reconstruction import Codec
+
+
+def add_codec(parser: argparse.ArgumentParser) -> None:
+    """RUN, --dalle DIR, --vqgan PATH and --palette."""
+    parser.add_argument("model", metavar="RUN", type=Path, nargs="?", help="folder of a finished run")
+    parser.add_argument("--dalle", metavar="DIR", type=Path, help="instead of RUN: where encoder.pkl, decoder.pkl are")
+    parser.add_argument(
+        "--vqgan", metavar="PATH", type=Path, help="instead of RUN: a VQGAN checkpoint, or the folder of a VQModel"
+    )
+    parser.add_argument("--palette", metavar="NAME|FILE", help="the colours of the classes, with --dalle or --vqgan")
+
+
+def codec_source(arguments: argparse.Namespace) -> Path:
+    """The one of RUN, --dalle and --vqgan that was given. Raises ValueError for none or several."""
+    given = [path for path in (arguments.model, arguments.dalle, arguments.vqgan) if path is not None]
+    if len(given) != 1:
+        raise ValueError(f"expected one of RUN, --dalle DIR and --vqgan PATH, got {len(given)} of them")
+    return given[0]
+
+
+def load_codec(arguments: argparse.Namespace) -> Codec:
+    """The codec that `add_codec`'s arguments and --device name, on that device.
+
+    Raises ValueError where none or several are named, where the palette is missing, and for a pixel classifier.
+    """
+    from gss.cli.models import find_device
+
+    source = codec_source(arguments)
+    if arguments.model is not None:
+        from gss.codec_run import load_codec as load_run
+
+        return load_run(source).to(find_device(arguments.device))
+    if arguments.palette is None:
+        raise ValueError("expected --palette NAME or FILE with --dalle and --vqgan, since those know no classes")
+    from gss.convert.dalle import read_dalle
+    from gss.convert.vqgan import read_vqgan
+    from gss.palette import get_palette
+    from gss.reconstruction import MaskigeCodec
+
+    palette = get_palette(arguments.palette)
+    if arguments.vqgan is not None:
+        codec = MaskigeCodec(palette, read_vqgan(source))
+    else:
+        codec = MaskigeCodec(palette, read_dalle(source / "encoder.pkl", source / "decoder.pkl"))
+    return codec.eval().to(find_device(arguments.device))

@@ -1,0 +1,73 @@
+"""Stage 1 on its own: a maskige tokenizer from label maps, without a model around it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from ..codec_run import save_codec
+from ..config import CompactConfig, Recipe
+from ..convert.tokenizers import read_tokenizer
+from ..data.layouts import detect_label_layout
+from ..reconstruction import MaskigeCodec
+from ..tokenizers.protocol import build_tokenizer
+from .data import find_training_data
+from .plan import check_run, check_trainable, holds_run, plan_stages
+from .run import begin_run, run_stage, stage_weights
+from .sampling import derive_seed
+from .stages import TokenizerTraining
+
+
+def train_tokenizer(
+    recipe: Recipe,
+    data_dir: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    resume: bool = False,
+    *,
+    layout: str | None = None,
+    lists: str | os.PathLike[str] | None = None,
+    check: bool = True,
+) -> Path:
+    """Train the tokenizer of `recipe` on the label maps of a train split, and leave a run folder, which is returned.
+
+    The tokenizer is that of `gss.training.run.train` on the same data, bit by bit; images are not needed. The folder
+    holds what `gss.codec_run.load_codec` reads, recipe.yaml, versions.json, metrics.jsonl and checkpoints/.
+
+    Args:
+        layout: as in `train`, and "labels" for annotations without images, which is the default where there are none.
+
+    Raises what `train` raises, and ValueError for a recipe whose tokenizer is never trained here.
+    """
+    run, root = Path(run_dir), Path(data_dir)
+    recipe.validate()
+    config = recipe.tokenizer
+    if recipe.model != "gss" or not isinstance(config, CompactConfig):
+        got = recipe.model if recipe.model != "gss" else config.type
+        raise ValueError(f"recipe: expected a generative model with tokenizer.type 'compact' to train, got {got!r}")
+    recipe = replace(recipe, stages=("tokenizer",))
+    if not resume and holds_run(run):
+        raise FileExistsError(f"{run}: holds a run already; go on with --resume, or choose another folder")
+    layout = layout or detect_label_layout(root)
+    data = find_training_data(recipe, root, layout, None if lists is None else Path(lists), check)
+    (stage,) = plan_stages(recipe, data)
+    process = PartialState()
+    check_trainable([stage], data, process.device)
+    check_run(run, recipe, [stage], len(data.names))
+    torch.manual_seed(derive_seed(recipe.seed, "weights"))
+    codec = MaskigeCodec(data.palette, build_tokenizer(config))
+    if recipe.tokenizer_weights is not None:
+        source = read_tokenizer(config, recipe.tokenizer_weights)
+        codec.tokenizer.load_state_dict(source.state_dict())
+    weights = stage_weights(data.pixels, config.class_balance, data.palette.num_classes)
+
+    if process.is_main_process:
+        begin_run(run, recipe)
+    module = TokenizerTraining(codec, weights)
+    run_stage(stage.name, module, stage.config, recipe, data, run, resume, stage.inputs)
+    if process.is_main_process:
+        save_codec(codec, run)
+    return run

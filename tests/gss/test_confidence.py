@@ -1,0 +1,130 @@
+
+import pytest
+import torch
+
+import gss
+from gss.calibration import calibration_error, fit_calibration
+from gss.confidence import calibrate, confidence_report, score_split, softmax_scores
+from gss.config import InferenceConfig
+from gss.data.folder import FolderDataset
+from gss.data.scenes import generate_scenes
+from gss.evaluation import evaluate
+from gss.palette import Palette
+from gss.result import Result
+from gss.score_histogram import ScoreHistogram, auroc
+from gss.training.run import build_gss
+from tests.gss.tiny import tiny_recipe
+
+PALETTE = Palette.named("scenes")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> FolderDataset:
+    folder = tmp_path_factory.mktemp("scenes")
+    generate_scenes(folder, train=1, val=3, size=(32, 48), seed=0)
+    return FolderDataset(folder, "val", PALETTE)
+
+
+@pytest.fixture(scope="module")
+def model() -> gss.GSS:
+    torch.manual_seed(0)
+    return build_gss(tiny_recipe(), PALETTE).eval()
+
+
+@pytest.fixture(scope="module")
+def twin() -> gss.PixelClassifier:
+    torch.manual_seed(0)
+    recipe = tiny_recipe()
+    return gss.PixelClassifier(PALETTE.to_dict(), recipe.backbone, vars(recipe.prior)).eval()
+
+
+def margins_and_hits(model, data: FolderDataset, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    result, label = model.predict(data[index]["image"]), data[index]["label"]
+    return result.margin[label != 255], (result.labels == label)[label != 255]
+
+
+def test_a_split_is_counted_pixel_by_pixel(model, data) -> None:
+    scores = score_split(model, data)
+    assert scores.metrics.compute() == evaluate(model, data)
+    assert scores.unit == "levels"
+    for half, indices in zip(scores.halves, ((0, 2), (1,)), strict=True):
+        expected = ScoreHistogram()
+        for index in indices:
+            expected.update(*margins_and_hits(model, data, index))
+        assert list(half) == ["margin"]
+        assert torch.equal(half["margin"].right, expected.right) and torch.equal(half["margin"].wrong, expected.wrong)
+
+
+def test_each_half_is_tested_with_the_fit_of_the_other(model, data) -> None:
+    scores = score_split(model, data)
+    report = confidence_report(scores, PALETTE)
+    even, odd = (half["margin"].levels() for half in scores.halves)
+    whole = scores.whole()["margin"].levels()
+    fit_even, fit_odd = fit_calibration(even, "levels"), fit_calibration(odd, "levels")
+    joined = type(even)(*(torch.cat(columns) for columns in zip(even, odd, strict=True)))
+    confidence = torch.cat((fit_odd.confidence(even.score), fit_even.confidence(odd.score))).double()
+    margin = report["scores"]["margin"]
+    assert margin["auroc"] == auroc(whole)
+    assert margin["ece"]["after"]["width"] == pytest.approx(calibration_error(joined, confidence))
+    kept = confidence >= 0.5
+    share = float((joined.right + joined.wrong)[kept].sum()) / report["pixels"]
+    assert report["abstain"]["0.5"]["coverage"] == pytest.approx(share)
+    # fitted on the very pixels it is tested on, and on all of them where it is kept
+    same = confidence_report(scores, PALETTE, fit=scores)["scores"]["margin"]["ece"]["after"]["width"]
+    calibration = calibrate(scores)
+    assert same == pytest.approx(calibration_error(whole, calibration.confidence(whole.score).double()))
+
+
+def test_softmax_scores_of_a_classifier(twin, data) -> None:
+    image = data[0]["image"]
+    with torch.inference_mode():
+        probability = twin(image[None])[0].double().softmax(0)
+    scores = softmax_scores(twin, image)
+    entropy = -(probability * probability.log()).sum(0)
+    assert torch.allclose(-scores["entropy"].double(), entropy, atol=1e-5)
+    assert torch.allclose(scores["max_probability"].double(), probability.amax(0).logit(), atol=1e-4)
+    report = confidence_report(score_split(twin, data), PALETTE)
+    assert list(report["scores"]) == ["margin", "max_probability", "entropy"]
+    assert report["unit"] == "probability" and "ece" not in report["scores"]["entropy"]
+    assert report["scores"]["max_probability"]["ece"]["before"]["width"] <= 1
+
+
+def test_abstaining_leaves_out_what_is_unsure(model, data) -> None:
+    result = model.predict(data[0]["image"])
+    calibration = calibrate(score_split(model, data))
+    confidence = result.confidence(calibration)
+    threshold = float(confidence.median())
+    unsure = result.abstain(calibration, threshold)
+    assert isinstance(unsure, Result)
+    assert torch.equal(unsure.labels == 255, confidence < threshold)
+    assert 0 < (unsure.labels == 255).float().mean() < 1
+    kept = unsure.labels != 255
+    assert torch.equal(unsure.labels[kept], result.labels[kept])
+    assert torch.equal(result.abstain(calibration, 0.0).labels, result.labels)
+    with pytest.raises(ValueError, match="threshold: expected a probability, 0 to 1, got 90"):
+        result.abstain(calibration, 90)
+
+
+def test_margins_of_two_units_are_not_mixed(model, twin, data) -> None:
+    calibration = calibrate(score_split(model, data))
+    with pytest.raises(ValueError, match="calibration: expected one of margins in probability, got .* in levels"):
+        twin.predict(data[0]["image"]).confidence(calibration)
+    windows = InferenceConfig(mode="slide", crop=(32, 32), stride=(16, 16))
+    sliding = build_gss(tiny_recipe(inference=windows), PALETTE).eval()
+    assert sliding.predict(data[0]["image"]).margin_unit == "probability"
+    small = data[0]["image"][:, :, :32], data[0]["label"][:, :32]
+
+    class Mixed(FolderDataset):
+        def __getitem__(self, index: int) -> dict[str, object]:
+            image, label = small if index == 1 else (data[0]["image"], data[0]["label"])
+            return {"image": image, "label": label, "name": self.names[index]}
+
+    with pytest.raises(ValueError, match="expected a margin in probability as of the images before, got one in levels"):
+        score_split(sliding, Mixed(data.root, "val", PALETTE))
+
+
+def test_one_image_is_too_few_to_fit_and_test(model, data) -> None:
+    scores = score_split(model, FolderDataset(data.root, "train", PALETTE))
+    with pytest.raises(ValueError, match="split: expected at least two images"):
+        confidence_report(scores, PALETTE)
+    assert confidence_report(scores, PALETTE, fit=score_split(model, data))["pixels"] > 0
