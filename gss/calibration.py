@@ -66,12 +66,17 @@ class Calibration:
 def feature(margin: Tensor, unit: MarginUnit) -> Tensor:
     """What the logistic curve is straight in, float64.
 
+    For a margin m in levels its square. If painted colours scatter evenly around the right one, the log-odds of the
+    nearest colour against the second are proportional to the difference of their squared distances, which is m times
+    twice the distance between the two colours, and most pixels are painted so well that m is about half that distance.
+    m^2 was likelier than m, sqrt(m) and log(1 + m) on CamVid and on generated scenes (benchmarks/confidence_study.py).
+
     For a lead m in probability log((1 + m) / (1 - m)), the log-odds of the best class against the second where there
     are no others; slope 1 and intercept 0 then leave a softmax as it is.
     """
     m = margin.double().nan_to_num(nan=0.0)
     if unit == "levels":
-        return torch.log1p(m.clamp(0, 1e6))
+        return m.clamp(0, 1e6).square()
     return 2 * torch.atanh(m.clamp(0, 1 - 2.0**-24))
 
 

@@ -42,7 +42,8 @@ class SplitScores:
     """What one pass over a split leaves.
 
     metrics: the same as `gss.evaluation.evaluate` counts.
-    halves: for the images of even and of odd number the histograms by name. "margin" is the result's. A pixel
+    halves: for the first and the second half of the images the histograms by name. In halves and not in turns, so that
+        neighbouring frames of a video do not stand on both sides. "margin" is the result's. A pixel
         classifier also has "max_probability", as log-odds, and "entropy", its softmax entropy in nats, negated.
     unit: of the margins.
     """
@@ -52,8 +53,8 @@ class SplitScores:
     unit: MarginUnit | None = None
 
     def whole(self) -> dict[str, ScoreHistogram]:
-        even, odd = self.halves
-        return {name: even[name] + odd[name] if name in odd else even[name] for name in even}
+        first, second = self.halves
+        return {name: first[name] + second[name] if name in second else first[name] for name in first}
 
 
 def score_split(model: GSS | PixelClassifier, dataset: PairDataset, progress: Progress | None = None) -> SplitScores:
@@ -81,7 +82,7 @@ def score_split(model: GSS | PixelClassifier, dataset: PairDataset, progress: Pr
             scores |= softmax_scores(model, pair["image"])
         labelled = label != model.palette.ignore_index
         correct = (result.labels == label)[labelled]
-        half = found.halves[index % 2]
+        half = found.halves[0 if 2 * index < len(dataset) else 1]
         for name, score in scores.items():
             half.setdefault(name, ScoreHistogram()).update(score[labelled], correct)
         if progress is not None:
@@ -118,7 +119,11 @@ def confidence_report(scores: SplitScores, palette: Palette, fit: SplitScores | 
     "excess_aurc" (over that of a perfect order), "risk_at_coverage", and for what is a probability "ece" {"before",
     "after"} each with "width" and "mass" bins; and "abstain": by threshold, how much calibrated confidence keeps and
     how often that is right. None where a number does not exist.
+
+    Raises ValueError for a split of one image without `fit`, and where the margins of `fit` are of another unit.
     """
+    if fit is not None and fit.unit != scores.unit:
+        raise ValueError(f"fit: expected a split of margins in {scores.unit}, got one of margins in {fit.unit}")
     whole = scores.whole()
     margin = whole["margin"].levels()
     rights, wrongs = float(margin.right.sum()), float(margin.wrong.sum())
@@ -153,10 +158,10 @@ def _held_out(name: str, scores: SplitScores, fit: SplitScores | None) -> tuple[
     if fit is not None:
         sources = [(scores.whole()[name], fit.whole()[name])]
     else:
-        even, odd = scores.halves
-        if name not in odd:
+        first, second = scores.halves
+        if name not in second:
             raise ValueError("split: expected at least two images, to fit on one half and test on the other, got one")
-        sources = [(even[name], odd[name]), (odd[name], even[name])]
+        sources = [(first[name], second[name]), (second[name], first[name])]
     parts, confidences = [], []
     for test, source in sources:
         part, other = test.levels(), source.levels()

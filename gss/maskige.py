@@ -57,11 +57,11 @@ class Maskige(nn.Module):
         One-hot planes resized bilinearly, as the official system does (spec paragraph 2.5), a few classes at a time.
         """
         labels = gsskernels.maskige_decode(maskige * 255, self.colors)
-        if labels.shape[-2:] == size:
-            return F.one_hot(labels.long(), self.palette.num_classes).movedim(-1, 1).float()
         votes = maskige.new_empty((len(labels), self.palette.num_classes, *size), dtype=torch.float32)
         for first in range(0, self.palette.num_classes, CLASSES_AT_A_TIME):
             classes = torch.arange(first, min(first + CLASSES_AT_A_TIME, self.palette.num_classes), device=votes.device)
             planes = (labels[:, None] == classes[:, None, None]).float()
-            votes[:, classes] = F.interpolate(planes, size=size, mode="bilinear", align_corners=False)
+            if planes.shape[-2:] != size:
+                planes = F.interpolate(planes, size=size, mode="bilinear", align_corners=False)
+            votes[:, classes] = planes
         return votes

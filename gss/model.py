@@ -80,6 +80,9 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         self.inference = InferenceConfig(**(inference or {}))
         self.inference.validate()
         classes = self.palette.num_classes
+        if self.prior_config.decode == "consensus" and not isinstance(self.tokenizer_config, CompactConfig):
+            kind = self.tokenizer_config.type
+            raise ValueError(f"prior.decode: expected 'argmax' for the many codes of {kind!r}, got 'consensus'")
         self.maskige = Maskige(self.palette)
         self.tokenizer = build_tokenizer(self.tokenizer_config)
         self.encoder = ImageEncoder(backbone)
@@ -174,6 +177,7 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
             unit: MarginUnit = "probability"
             if needs_scores(self.inference, (image.shape[-2], image.shape[-1])):
                 labels, margin = predict_labels(self.image_scores, batch, self.inference)
+                margin = margin.clamp_max(1)  # with one class there is no second
             else:
                 tokens, maskige, labels, margin = self(batch)
                 painted = {"maskige": (maskige[0] * 255).round().to(torch.uint8).cpu(), "tokens": tokens[0].cpu()}

@@ -135,12 +135,15 @@ def _extended(tree: dict[str, Any], source: str) -> dict[str, Any]:
         if name not in list_recipes():
             close = _suggest(str(name), list_recipes())
             raise RecipeError(f"{source}: extends: expected a shipped recipe, got {_describe(name)}{close}")
-        base_source, text, stem = _read(name)
+        base_source, text, _ = _read(name)
         if base_source in seen:
             raise RecipeError(f"{source}: extends: {' -> '.join([*seen, base_source])} goes in a circle")
         seen.append(base_source)
-        tree = _merged({"name": stem, **_parse_mapping(text, base_source)}, tree)
-    return tree
+        base = _parse_mapping(text, base_source)
+        # what it is called is its own
+        tree = _merged({key: value for key, value in base.items() if key not in ("name", "description")}, tree)
+    # rebuilt, since a YAML alias makes two sections one mapping, and an override of one would change both
+    return {key: _plain(value) for key, value in tree.items()}
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import gsskernels
 
 from .config import InverseConfig
 from .data.classes import require_same_classes
+from .data.official import source_corners
 from .inference import ALIGNMENT, fit_box, labels_and_margin, rescale
 from .inverse import Inverse
 from .maskige import DecodedMaskige, Maskige
@@ -175,9 +176,7 @@ def ceiling(
 
 
 def _nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """labels (B, H, W) at `size` by the nearest pixel, as OpenCV picks it: the one at floor(i * old / new)."""
-    rows, columns = (
-        (torch.arange(new, device=labels.device, dtype=torch.float64) * (old / new)).long().clamp_max(old - 1)
-        for old, new in zip(labels.shape[-2:], size, strict=True)
-    )
-    return labels[:, rows[:, None], columns]
+    """labels (B, H, W) at `size` by the nearest pixel, as OpenCV picks it."""
+    height, width = labels.shape[-2:]
+    rows, columns = source_corners(height, size[0]), source_corners(width, size[1])
+    return labels[:, rows.to(labels.device)[:, None], columns.to(labels.device)]

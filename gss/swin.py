@@ -71,12 +71,13 @@ class SwinBlock(nn.Module):
         height, width = x.shape[1:3]
         window, shift = self.window, self.shift
         x = F.pad(x, (0, 0, 0, -width % window, 0, -height % window))
-        padded = (x.shape[1], x.shape[2])
+        # not x itself, which a function that is called again in the backward pass would keep alive
+        padded, device = (x.shape[1], x.shape[2]), x.device
         if shift:
             x = x.roll((-shift, -shift), (1, 2))
 
         def attend(rows: Tensor, first: int) -> Tensor:
-            mask = _shift_mask(padded, window, shift, range(first, first + rows.shape[1]), x.device) if shift else None
+            mask = _shift_mask(padded, window, shift, range(first, first + rows.shape[1]), device) if shift else None
             return self._attend(rows, mask)
 
         x = in_bands(attend, x, window)
@@ -106,9 +107,13 @@ def in_bands(function: Callable[[Tensor, int], Tensor], x: Tensor, multiple: int
     bands = [(x[:, first : first + rows], first) for first in range(0, x.shape[1], rows)]
     if torch.is_grad_enabled():
         return torch.cat([checkpoint(function, band, first, use_reentrant=False) for band, first in bands], 1)
-    result = torch.empty_like(x)
+    result: Tensor | None = None
     for band, first in bands:
-        result[:, first : first + rows] = function(band, first)
+        part = function(band, first)
+        if result is None:
+            result = part.new_empty(x.shape)  # under autocast its type is another than that of x
+        result[:, first : first + rows] = part
+    assert result is not None  # x has rows
     return result
 
 

@@ -2,7 +2,8 @@
 
 Stage 1 makes a label map a grid of tokens; this learns their distribution, so that label maps can be drawn from
 nothing. It is a masked model: some tokens are hidden, the network says what they could be. Drawing starts with every
-token hidden and settles the surest ones first (Chang et al., "MaskGIT: masked generative image transformer", 2022).
+token hidden and settles a growing number each round (Chang et al., "MaskGIT: masked generative image transformer",
+2022).
 """
 
 from __future__ import annotations
@@ -114,19 +115,22 @@ def draw_tokens(
     size: tuple[int, int],
     rounds: int = 12,
     temperature: float = 1.0,
-    choice_temperature: float = 4.5,
+    choice_temperature: float = math.inf,
     seed: int = 0,
 ) -> Tensor:
     """Token grids (count, h, w) int64 drawn from nothing.
 
-    In every round each hidden token is drawn from what the network says, and those drawn with the largest probability
-    are kept, as many as `still_hidden` says.
+    In every round each hidden token is drawn from what the network says, and some of them are settled, as many as
+    `still_hidden` says. In a random order, those settled are a sample of what the network has learned. MaskGIT settles
+    the surest instead, and so loses rare classes: on generated street scenes the shares of the classes
+    were off by 0.64 in sum of absolute differences with the surest first, by 0.31 with its noise of 4.5, and by 0.15 in
+    a random order (the demo recipe, 600 steps, 16 masks), and more rounds did not help.
 
     Args:
         size: (h, w) tokens.
         temperature: > 0, of the token logits.
-        choice_temperature: of the Gumbel noise added to the log-probability of a draw before the surest are kept; it
-            falls to 0 with the last round. 0 settles only what is likeliest, which makes every map alike.
+        choice_temperature: infinite for the random order; else of the Gumbel noise added to the log-probability of a
+            draw, of which the largest are settled. The noise falls to none with the last round; 0 has none at all.
         seed: the same seed gives the same grids on one backend of gsskernels and one device.
 
     Raises:
@@ -135,7 +139,7 @@ def draw_tokens(
     for name, value in (("count", count), ("rounds", rounds), ("size", min(size))):
         if value < 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
-    if not 0 <= choice_temperature < math.inf:
+    if not choice_temperature >= 0:
         raise ValueError(f"choice_temperature: expected 0 or more, got {choice_temperature}")
     prior.eval()
     generator = torch.Generator().manual_seed(seed)
@@ -146,11 +150,13 @@ def draw_tokens(
         features = prior(tokens)
         own_seed = int(torch.randint(2**63 - 1, (), generator=generator))
         drawn = gsskernels.linear_sample(features, weight, bias, temperature=temperature, seed=own_seed, dim=1)
-        likelihood = -gsskernels.linear_cross_entropy(features, weight, drawn, bias, dim=1, reduction="none")
         hidden = tokens == prior.hidden_token
         left = still_hidden(cells, (step + 1) / rounds)
-        noise = -torch.empty(count, *size).exponential_(generator=generator).log().to(likelihood.device)
-        sureness = likelihood + choice_temperature * (1 - (step + 1) / rounds) * noise
+        noise = -torch.empty(count, *size).exponential_(generator=generator).log().to(tokens.device)
+        sureness = noise
+        if choice_temperature < math.inf:
+            loss = gsskernels.linear_cross_entropy(features, weight, drawn, bias, dim=1, reduction="none")
+            sureness = choice_temperature * (1 - (step + 1) / rounds) * noise - loss
         # What was settled before stays: only hidden tokens compete for being left open.
         order = sureness.masked_fill(~hidden, math.inf).flatten(1).argsort(1)
         tokens = torch.where(hidden, drawn, tokens)
@@ -165,7 +171,7 @@ def draw_masks(
     size: tuple[int, int],
     rounds: int = 12,
     temperature: float = 1.0,
-    choice_temperature: float = 4.5,
+    choice_temperature: float = math.inf,
     seed: int = 0,
 ) -> Tensor:
     """Label maps (count, H, W) uint8 drawn without an image, on the CPU; the arguments are those of `draw_tokens`.

@@ -52,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.layout == "mseg" or arguments.layout in TEST_SETS:
         return run_zero_shot(arguments)
+    if arguments.official_parity:
+        raise ValueError("--official-parity: expected --layout mseg or one of its test sets with it")
     if arguments.fit_split is not None and not arguments.calibration:
         raise ValueError("--fit-split: expected --calibration with it, since nothing else is fitted")
     model = load_model(arguments.model, arguments.device)
@@ -113,6 +115,8 @@ def run_zero_shot(arguments: argparse.Namespace) -> int:
     from gss.report import percent
     from gss.zero_shot import evaluate_test_sets
 
+    if arguments.calibration or arguments.fit_split is not None or arguments.split != "val":
+        raise ValueError("--layout: expected no --calibration, --fit-split or --split beside a test set of MSeg")
     model = load_model(arguments.model, arguments.device)
     names = tuple(TEST_SETS) if arguments.layout == "mseg" else (arguments.layout,)
     with ExitStack() as stack:
@@ -125,7 +129,7 @@ def run_zero_shot(arguments: argparse.Namespace) -> int:
             progress=lambda name: stack.enter_context(progress(name)),
         )
     lines = {name: percent(results[name]["mIoU"]) for name in names}
-    emit(
-        arguments.json, {**results, "run": arguments.model}, key_values(lines | {"h.mean": percent(results["h.mean"])})
-    )
+    if len(names) > 1:
+        lines["h.mean"] = percent(results["h.mean"])
+    emit(arguments.json, {**results, "run": arguments.model}, key_values(lines))
     return 0

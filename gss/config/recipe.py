@@ -17,11 +17,11 @@ class Recipe:
     """A whole run. `model` is "gss" (generative) or "pixel-classifier" (the discriminative twin).
 
     `backbone` is a transformers backbone configuration, see `gss.backbones.ImageEncoder`. Its weights start random, or
-    as those of `pretrained`: a folder or Hugging Face repository of the same architecture. `palette` is a shipped one or
-    a JSON file; where the data folder has a palette.json of other classes, that replaces it. `tokenizer_weights` is, for the DALL-E dVAE, a folder with the published
-    encoder.pkl and decoder.pkl, or with their state dicts; for a VQGAN a checkpoint, or the folder of a diffusers
-    VQModel; for the compact tokenizer a run of `gss tokenizer train`. `start_from` is a run of the same architecture,
-    or of one that lacks only X^-1, whose weights training starts from.
+    as those of `pretrained`: a folder or Hugging Face repository of the same architecture. `palette` is a shipped one
+    or a JSON file; where the data folder has a palette.json of other classes, that replaces it. `tokenizer_weights` is,
+    for the DALL-E dVAE, a folder with the published encoder.pkl and decoder.pkl, or with their state dicts; for a VQGAN
+    a checkpoint, or the folder of a diffusers VQModel; for the compact tokenizer a run of `gss tokenizer train`.
+    `start_from` is a run of the same architecture, or of one that lacks only X^-1, whose weights training starts from.
 
     `stages` are those to train, in this order: "tokenizer", "posterior" (the palette, and X^-1 with it), "prior" and
     "inverse" (X^-1), or "classifier" of the twin; none named means all that have something to learn. Only where it is

@@ -96,6 +96,7 @@ def merge_official(ff: Mapping[str, Tensor], ftw: Mapping[str, Tensor]) -> dict[
         ValueError: `ff` has an X^-1 of its own, `ftw` has none, or their classes or dVAEs differ.
     """
     inverse = {name: value for name, value in ftw.items() if name.startswith(_INVERSE)}
+    dvae = {name: value for name, value in ftw.items() if name.startswith(DALLE) and name not in ff}
     if not inverse:
         raise ValueError(f"ftw: expected a checkpoint of GSS-FT-W, got one without {', '.join(_INVERSE)}")
     if own := [name for name in ff if name.startswith(_INVERSE)]:
@@ -105,7 +106,7 @@ def merge_official(ff: Mapping[str, Tensor], ftw: Mapping[str, Tensor]) -> dict[
     for name in (name for name in ff if name.startswith(DALLE) and name in ftw):
         if not torch.equal(ff[name], ftw[name]):
             raise ValueError(f"ftw: its dVAE differs from that of the GSS-FF checkpoint in {name}")
-    return {**ff, **inverse}
+    return {**ff, **dvae, **inverse}
 
 
 def with_dalle(state: Mapping[str, Tensor], tokenizer: DalleTokenizer) -> dict[str, Tensor]:

@@ -66,11 +66,11 @@ def resize_like_opencv(image: torch.Tensor, label: torch.Tensor, size: tuple[int
     `gss.data.transforms.resize` is better where nothing must be reproduced: it smooths before it shrinks, and takes the
     label from the pixel centre.
     """
-    rows, columns = _corners(label.shape[0], size[0]), _corners(label.shape[1], size[1])
+    rows, columns = source_corners(label.shape[0], size[0]), source_corners(label.shape[1], size[1])
     return resize_images(image[None], size)[0], label.index_select(0, rows).index_select(1, columns)
 
 
-def _corners(old: int, new: int) -> torch.Tensor:
+def source_corners(old: int, new: int) -> torch.Tensor:
     """The source index under the left upper corner of each target pixel, in OpenCV's order of divisions."""
     corners = torch.arange(new, dtype=torch.float64) * (1 / (new / old))
     return corners.floor_().clamp_(max=old - 1).to(torch.int64)

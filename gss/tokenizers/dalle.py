@@ -110,7 +110,7 @@ class DalleEncoder(nn.Module):
                 nn.Sequential(*layers),
                 x,
                 halo=_halo(layers),
-                row_bytes=len(x) * width * x.shape[3] * element,
+                row_bytes=width * x.shape[3] * element,
                 down=down,
             )
         return F.relu(x).to(self.output.weight.dtype)
@@ -149,7 +149,7 @@ class DalleDecoder(nn.Module):
             layers: list[nn.Module] = [nn.Upsample(scale_factor=2.0, mode="nearest")] if up == 2 else []
             layers += [group, *([nn.ReLU(), self.output] if index == GROUPS - 1 else [])]
             width, element = self.widths[index], self.output.weight.element_size()
-            row_bytes = len(x) * width * x.shape[3] * up * up * element
+            row_bytes = width * x.shape[3] * up * up * element
             halo = -(-_halo(layers) // up)
             x = in_row_bands(nn.Sequential(*layers), x, halo=halo, row_bytes=row_bytes, up=up)
         return x
@@ -192,9 +192,10 @@ class DalleTokenizer(nn.Module):
         """
         if not dtype.is_floating_point:
             raise ValueError(f"dtype: expected a floating dtype, got {dtype}")
-        self.to(dtype)
-        self.encoder.output.float()
-        self.decoder.input.float()
+        kept = (self.encoder.output, self.decoder.input)
+        for module in self.modules():
+            if isinstance(module, Conv):
+                module.float() if module in kept else module.to(dtype)
         return self
 
     def encode(self, maskige: Tensor) -> Tensor:

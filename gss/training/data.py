@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,10 +60,25 @@ def find_training_data(
 
 
 def recipe_palette(recipe: Recipe, root: Path, layout: str) -> Palette:
-    """The recipe's palette; where the data folder has a palette.json of other classes, that one.
+    """The recipe's palette; where the data folder has a palette.json of other classes, that one; where the recipe
+    starts from a run, that of the run, whose weights know no other colours.
 
-    Raises ValueError where the layout has classes of its own that are not the palette's.
+    Raises ValueError where the layout, or the run, has classes of its own that are not the palette's.
     """
+    palette = _data_palette(recipe, root, layout)
+    if recipe.start_from is None:
+        return palette
+    file = Path(recipe.start_from, "config.json")
+    start = Palette.from_dict(json.loads(file.read_text())["palette"])
+    if start.class_names != palette.class_names:
+        raise ValueError(
+            f"start_from: {file} has not the {palette.num_classes} classes of the data, but {start.num_classes} of "
+            f"the palette {start.name!r}"
+        )
+    return start
+
+
+def _data_palette(recipe: Recipe, root: Path, layout: str) -> Palette:
     palette = get_palette(recipe.palette)
     if (root / "palette.json").is_file():
         own = Palette.load(root / "palette.json")

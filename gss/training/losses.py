@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Values of logits that exist at the size of the labels at a time.
+# Values of logits that exist at the size of the labels at a time: what a CPU's cache takes, and on a GPU enough to make
+# the start of each operation a small part of it.
 LOGITS_AT_A_TIME = 1 << 20
+LOGITS_AT_A_TIME_ON_GPU = 1 << 26
 
 
 def upsampled_cross_entropy(
@@ -42,17 +44,20 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         total = logits.new_zeros((), dtype=torch.float32)
         gradient = torch.zeros_like(logits, dtype=torch.float32)
         winners = torch.empty_like(labels)
+        device = logits.device
         upper, lower, share = _row_sources(height, rows)
-        step = max(1, LOGITS_AT_A_TIME // (classes * columns))
+        uppers, lowers = torch.tensor(upper, device=device), torch.tensor(lower, device=device)
+        share = share.to(device)[:, None]
+        step = max(1, (LOGITS_AT_A_TIME_ON_GPU if device.type == "cuda" else LOGITS_AT_A_TIME) // (classes * columns))
         for image in range(batch):
             for first in range(0, rows, step):
                 band = slice(first, min(first + step, rows))
                 start, stop = upper[band][0], lower[band][-1] + 1
                 source = logits[image, :, start:stop].detach().float().requires_grad_(logits.requires_grad)
                 with torch.set_grad_enabled(logits.requires_grad):
-                    top = source[:, [row - start for row in upper[band]]]
-                    bottom = source[:, [row - start for row in lower[band]]]
-                    between = top + (bottom - top) * share[band, None].to(source.device)
+                    top = source.index_select(1, uppers[band] - start)
+                    bottom = source.index_select(1, lowers[band] - start)
+                    between = top + (bottom - top) * share[band]
                     size = (between.shape[1], columns)
                     upsampled = F.interpolate(between[None], size=size, mode="bilinear", align_corners=False)
                     loss = F.cross_entropy(

@@ -9,7 +9,7 @@ from torch import nn
 from ..convert.names import official_names
 
 # Tables that are looked up, not multiplied: shrinking them toward zero has no meaning as regularisation.
-TABLE_NAMES = ("relative_position", "absolute_pos_embed", "position_embedding", "codebook")
+TABLE_NAMES = ("relative_position", "absolute_pos_embed", "position_embedding", "codebook", "color_logits")
 # Parts of official names that keep a parameter from being decayed. They miss batch norms, called bn, the layer norms
 # swin_ln and post_swin_ln, and all other biases (spec paragraph 2.7, quirk 7).
 OFFICIAL_NAMES = ("norm", "relative_position_bias_table", "absolute_pos_embed")

@@ -15,6 +15,7 @@ from gss.config import CompactConfig, Recipe, StageConfig
 from gss.training.checkpoint import weights_digest
 from gss.training.data import TrainingData
 from gss.training.loop import check_precision
+from gss.training.losses import class_weights
 from gss.training.resume import ResumeMismatch, check_stage, final_weights, has_begun, stage_folder, stage_identity
 from gss.training.sampling import check_step_size
 
@@ -42,12 +43,13 @@ class PlannedStage(NamedTuple):
 
 
 def plan_stages(recipe: Recipe, data: TrainingData) -> list[PlannedStage]:
-    """The recipe's stages in order. Raises ValueError for a stage that its model does not have."""
-    pixels = data.pixels and dict(zip(data.palette.class_names, data.pixels, strict=True))
-    shared = {
-        "palette": {key: value for key, value in data.palette.to_dict().items() if key != "name"},
-        "data": {"names": sha256("\n".join(sorted(data.names)).encode()).hexdigest()[:16], "pixels": pixels},
-    }
+    """The recipe's stages in order.
+
+    Raises ValueError for a stage that its model does not have, or that builds on one neither trained nor given.
+    """
+    names = sha256("\n".join(sorted(data.names)).encode()).hexdigest()[:16]
+    palette = {key: value for key, value in data.palette.to_dict().items() if key != "name"}
+    counted = data.pixels and dict(zip(data.palette.class_names, data.pixels, strict=True))
     settings = asdict(recipe)
     # what the decoder is given is decided when a photo is segmented
     prior = {key: value for key, value in settings["prior"].items() if key != "decode"}
@@ -63,18 +65,35 @@ def plan_stages(recipe: Recipe, data: TrainingData) -> list[PlannedStage]:
         "classifier": network,
     }
     start = {} if recipe.start_from is None else {"start_from": weights_digest(Path(recipe.start_from, MODEL_FILE))}
-    return [
-        PlannedStage(
-            name, SETTINGS[name], getattr(recipe, SETTINGS[name]), {"recipe": sections[name] | start, **shared}
-        )
-        for name in stage_names(recipe)
-    ]
+    stages = []
+    for name in stage_names(recipe):
+        # pixels only decide numbers where classes are balanced by them; they are not always counted
+        pixels = counted if class_balance(recipe, name) else None
+        inputs = {"recipe": sections[name] | start, "palette": palette, "data": {"names": names, "pixels": pixels}}
+        stages.append(PlannedStage(name, SETTINGS[name], getattr(recipe, SETTINGS[name]), inputs))
+    return stages
+
+
+def class_balance(recipe: Recipe, stage: str) -> float:
+    """The power by which a stage weighs classes, see `gss.training.losses.class_weights`."""
+    if stage == "tokenizer":
+        return recipe.tokenizer.class_balance if isinstance(recipe.tokenizer, CompactConfig) else 0.0
+    return 0.0 if stage == "token_prior" else recipe.prior.class_balance
+
+
+def stage_weights(recipe: Recipe, stage: str, data: TrainingData) -> torch.Tensor:
+    """The weights (K,) of the classes in a stage's loss."""
+    power = class_balance(recipe, stage)
+    if not power:
+        return torch.ones(data.palette.num_classes)
+    assert data.pixels is not None  # check_trainable has asked for them
+    return class_weights(data.pixels, power)
 
 
 def stage_names(recipe: Recipe) -> tuple[str, ...]:
     """The stages that the recipe names, or else all in which something is learned.
 
-    Raises ValueError for a stage that its model does not have.
+    Raises ValueError for a stage that its model does not have, or that builds on one neither trained nor given.
     """
     possible = ["classifier"]
     if recipe.model == "gss":
@@ -87,10 +106,21 @@ def stage_names(recipe: Recipe) -> tuple[str, ...]:
             raise ValueError(
                 f"stages: expected some of {', '.join(possible + on_request)} for this model, got {name!r}"
             )
-    return recipe.stages or tuple(possible)
+    named = recipe.stages or possible
+    chosen = tuple(name for name in possible + on_request if name in named)
+    if recipe.start_from is None and recipe.model == "gss":
+        if "tokenizer" not in chosen and recipe.tokenizer_weights is None:
+            raise ValueError(
+                f"tokenizer_weights: expected those of a trained tokenizer, or start_from, to train {', '.join(chosen)}"
+            )
+        if "inverse" in chosen and "prior" not in chosen and recipe.inverse.source == "photo":
+            raise ValueError("start_from: expected a run with a trained prior, to train X^-1 on what it predicts")
+    return chosen
 
 
-def check_trainable(stages: Sequence[PlannedStage], data: TrainingData, device: torch.device) -> None:
+def check_trainable(
+    recipe: Recipe, stages: Sequence[PlannedStage], data: TrainingData, device: torch.device, processes: int = 1
+) -> None:
     """Raises ValueError for data without a label, or, with the recipe's section, for a stage that could not start."""
     if data.pixels is not None and sum(data.pixels) == 0:
         raise ValueError("data: expected at least one labelled pixel in the train split, got none")
@@ -100,6 +130,14 @@ def check_trainable(stages: Sequence[PlannedStage], data: TrainingData, device: 
         try:
             check_step_size(samples, config.batch_size, config.gradient_accumulation)
             check_precision(config.mixed_precision, device)
+            if config.batch_size % processes:
+                raise ValueError(
+                    f"batch_size: expected a multiple of the {processes} processes, got {config.batch_size}"
+                )
+            if config.decay_rule == "official" and stage.name not in ("prior", "inverse"):
+                raise ValueError(f"decay_rule: expected 'shape' for the stage {stage.name!r}, which is not official")
+            if data.pixels is None and class_balance(recipe, stage.name):
+                raise ValueError("class_balance: expected 0 where the data is not checked and counted first")
         except ValueError as error:
             raise ValueError(f"{stage.setting}: {error}") from error
 

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from safetensors.torch import load_file
 
-from ..config import CompactConfig, Recipe, StageConfig
+from ..config import Recipe, StageConfig
 from ..convert.tokenizers import read_tokenizer
 from ..files import remove_leftovers, replace_file, write_text
 from ..model import GSS
@@ -26,8 +27,16 @@ from ..recipe import recipe_to_yaml
 from ..twin import PixelClassifier
 from .data import TrainingData, find_training_data
 from .loop import StageResult, train_stage
-from .losses import class_weights
-from .plan import MODEL_FILE, PlannedStage, check_run, check_trainable, holds_run, plan_stages, weights_of
+from .plan import (
+    MODEL_FILE,
+    PlannedStage,
+    check_run,
+    check_trainable,
+    holds_run,
+    plan_stages,
+    stage_weights,
+    weights_of,
+)
 from .posterior import PosteriorTraining
 from .sampling import derive_seed
 from .stages import ClassifierTraining, InverseTraining, PriorTraining, TokenizerTraining
@@ -72,8 +81,9 @@ def train(
         raise FileExistsError(f"{run}: holds a run already; go on with --resume, or choose another folder")
     data = find_training_data(recipe, Path(data_dir), layout, None if lists is None else Path(lists), check)
     stages = plan_stages(recipe, data)
-    process = PartialState()
-    check_trainable(stages, data, process.device)
+    # as accelerate decides it for the stages; without this, processes on a CPU would be taken for single ones
+    process = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    check_trainable(recipe, stages, data, process.device, process.num_processes)
     check_run(run, recipe, stages, len(data.names))
     torch.manual_seed(derive_seed(recipe.seed, "weights"))
     model = build_model(recipe, data.palette)
@@ -107,7 +117,7 @@ def train_stages(
     """Train the planned stages one after the other."""
     inputs: dict[str, Any] = {}
     for stage in stages:
-        module = stage_module(stage.name, model, recipe, data.pixels)
+        module = stage_module(stage.name, model, recipe, stage_weights(recipe, stage.name, data))
         done = run_stage(stage.name, module, stage.config, recipe, data, run, resume, stage.inputs | inputs)
         inputs |= weights_of(stage.name, done.weights)
         if isinstance(module, PosteriorTraining):
@@ -115,16 +125,13 @@ def train_stages(
 
 
 def stage_module(
-    name: str, model: GSS | PixelClassifier, recipe: Recipe, pixels: Sequence[int] | None
+    name: str, model: GSS | PixelClassifier, recipe: Recipe, weights: torch.Tensor
 ) -> TokenizerTraining | PosteriorTraining | PriorTraining | InverseTraining | TokenPriorTraining | ClassifierTraining:
-    """What the stage of that name optimises; `pixels` are the labelled training pixels of each class."""
-    weights = stage_weights(pixels, recipe.prior.class_balance, model.palette.num_classes)
+    """What the stage of that name optimises; `weights` (K,) are those of the classes in its loss."""
     if isinstance(model, PixelClassifier):
         return ClassifierTraining(model, weights)
     if name == "tokenizer":
-        assert isinstance(recipe.tokenizer, CompactConfig)  # no other has this stage
-        balance = recipe.tokenizer.class_balance
-        return TokenizerTraining(model, stage_weights(pixels, balance, model.palette.num_classes))
+        return TokenizerTraining(model, weights)
     if name == "posterior":
         return PosteriorTraining(model, weights, recipe.posterior)
     if name == "prior":
@@ -132,15 +139,6 @@ def stage_module(
     if name == "token_prior":
         return TokenPriorTraining(model)
     return InverseTraining(model, weights, recipe.official_parity)
-
-
-def stage_weights(pixels: Sequence[int] | None, power: float, num_classes: int) -> torch.Tensor:
-    """`class_weights`, or all 1 where the pixels were not counted. Raises ValueError where they would be needed."""
-    if pixels is not None:
-        return class_weights(pixels, power)
-    if power:
-        raise ValueError(f"class_balance: expected 0 where the data is not checked and counted first, got {power}")
-    return torch.ones(num_classes)
 
 
 def build_model(recipe: Recipe, palette: Palette) -> GSS | PixelClassifier:

@@ -177,7 +177,6 @@ class InverseTraining(nn.Module):
         self.inverse.train(mode)
         if self.official_parity:
             self.model.trunk.train(mode)
-            self.model.token_head.train(mode)
         return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

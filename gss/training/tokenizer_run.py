@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 
 from ..codec_run import save_codec
 from ..config import CompactConfig, Recipe
@@ -16,8 +17,8 @@ from ..data.layouts import detect_label_layout
 from ..reconstruction import MaskigeCodec
 from ..tokenizers.protocol import build_tokenizer
 from .data import find_training_data
-from .plan import check_run, check_trainable, holds_run, plan_stages
-from .run import begin_run, run_stage, stage_weights
+from .plan import check_run, check_trainable, holds_run, plan_stages, stage_weights
+from .run import begin_run, run_stage
 from .sampling import derive_seed
 from .stages import TokenizerTraining
 
@@ -54,19 +55,18 @@ def train_tokenizer(
     layout = layout or detect_label_layout(root)
     data = find_training_data(recipe, root, layout, None if lists is None else Path(lists), check)
     (stage,) = plan_stages(recipe, data)
-    process = PartialState()
-    check_trainable([stage], data, process.device)
+    process = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    check_trainable(recipe, [stage], data, process.device, process.num_processes)
     check_run(run, recipe, [stage], len(data.names))
     torch.manual_seed(derive_seed(recipe.seed, "weights"))
     codec = MaskigeCodec(data.palette, build_tokenizer(config))
     if recipe.tokenizer_weights is not None:
         source = read_tokenizer(config, recipe.tokenizer_weights)
         codec.tokenizer.load_state_dict(source.state_dict())
-    weights = stage_weights(data.pixels, config.class_balance, data.palette.num_classes)
 
     if process.is_main_process:
         begin_run(run, recipe)
-    module = TokenizerTraining(codec, weights)
+    module = TokenizerTraining(codec, stage_weights(recipe, stage.name, data))
     run_stage(stage.name, module, stage.config, recipe, data, run, resume, stage.inputs)
     if process.is_main_process:
         save_codec(codec, run)

@@ -10,10 +10,10 @@ from gss.score_histogram import Levels, ScoreHistogram
 
 
 def simulated(pixels: int = 200_000) -> Levels:
-    """Margins in levels, right with probability sigmoid(1.5 log(1 + margin) - 1)."""
+    """Margins in levels, right with probability sigmoid(margin^2 / 400 - 1)."""
     generator = torch.Generator().manual_seed(0)
     margin = torch.rand(pixels, generator=generator) * 60
-    right = torch.rand(pixels, generator=generator) < torch.sigmoid(1.5 * torch.log1p(margin) - 1)
+    right = torch.rand(pixels, generator=generator) < torch.sigmoid(margin**2 / 400 - 1)
     histogram = ScoreHistogram()
     histogram.update(margin, right)
     return histogram.levels()
@@ -22,7 +22,9 @@ def simulated(pixels: int = 200_000) -> Levels:
 def test_the_fit_finds_the_curve_the_pixels_were_drawn_from() -> None:
     levels = simulated()
     calibration = fit_calibration(levels, "levels")
-    assert calibration.slope == pytest.approx(1.5, abs=0.03) and calibration.intercept == pytest.approx(-1, abs=0.06)
+    assert calibration.slope == pytest.approx(1 / 400, rel=0.02) and calibration.intercept == pytest.approx(
+        -1, abs=0.03
+    )
     confidence = calibration.confidence(levels.score)
     assert calibration_error(levels, confidence) < 0.003
     assert calibration_error(levels, confidence, spacing="mass") < 0.003
@@ -67,7 +69,7 @@ def test_features() -> None:
     assert torch.isfinite(odds).all() and odds[3] == 0
     # two classes: the softmax itself comes back
     assert Calibration(1.0, 0.0, "probability").confidence(lead[:2]).tolist() == pytest.approx([0.5, 0.75])
-    confidence = Calibration(1.0, -1.0, "levels").confidence(torch.tensor([[0.0, math.e - 1, math.inf, math.nan]]))
+    confidence = Calibration(1.0, -1.0, "levels").confidence(torch.tensor([[0.0, 1.0, math.inf, math.nan]]))
     assert confidence.dtype == torch.float32 and confidence.shape == (1, 4)
     expected = [1 / (1 + math.e), 0.5, 1.0, 1 / (1 + math.e)]
     assert confidence[0].tolist() == pytest.approx(expected, abs=1e-5)

@@ -1,4 +1,3 @@
-
 import pytest
 import torch
 
@@ -11,7 +10,7 @@ from gss.data.scenes import generate_scenes
 from gss.evaluation import evaluate
 from gss.palette import Palette
 from gss.result import Result
-from gss.score_histogram import ScoreHistogram, auroc
+from gss.score_histogram import Levels, ScoreHistogram, auroc
 from gss.training.run import build_gss
 from tests.gss.tiny import tiny_recipe
 
@@ -47,7 +46,7 @@ def test_a_split_is_counted_pixel_by_pixel(model, data) -> None:
     scores = score_split(model, data)
     assert scores.metrics.compute() == evaluate(model, data)
     assert scores.unit == "levels"
-    for half, indices in zip(scores.halves, ((0, 2), (1,)), strict=True):
+    for half, indices in zip(scores.halves, ((0, 1), (2,)), strict=True):
         expected = ScoreHistogram()
         for index in indices:
             expected.update(*margins_and_hits(model, data, index))
@@ -58,11 +57,12 @@ def test_a_split_is_counted_pixel_by_pixel(model, data) -> None:
 def test_each_half_is_tested_with_the_fit_of_the_other(model, data) -> None:
     scores = score_split(model, data)
     report = confidence_report(scores, PALETTE)
-    even, odd = (half["margin"].levels() for half in scores.halves)
+    first, second = (half["margin"].levels() for half in scores.halves)
     whole = scores.whole()["margin"].levels()
-    fit_even, fit_odd = fit_calibration(even, "levels"), fit_calibration(odd, "levels")
-    joined = type(even)(*(torch.cat(columns) for columns in zip(even, odd, strict=True)))
-    confidence = torch.cat((fit_odd.confidence(even.score), fit_even.confidence(odd.score))).double()
+    joined = Levels(*(torch.cat(columns) for columns in zip(first, second, strict=True)))
+    fits = fit_calibration(second, "levels"), fit_calibration(first, "levels")
+    parts = (fit.confidence(levels.score) for fit, levels in zip(fits, (first, second), strict=True))
+    confidence = torch.cat(list(parts)).double()
     margin = report["scores"]["margin"]
     assert margin["auroc"] == auroc(whole)
     assert margin["ece"]["after"]["width"] == pytest.approx(calibration_error(joined, confidence))
@@ -121,6 +121,11 @@ def test_margins_of_two_units_are_not_mixed(model, twin, data) -> None:
 
     with pytest.raises(ValueError, match="expected a margin in probability as of the images before, got one in levels"):
         score_split(sliding, Mixed(data.root, "val", PALETTE))
+
+
+def test_another_unit_is_no_fit(model, twin, data) -> None:
+    with pytest.raises(ValueError, match="fit: expected a split of margins in levels, got one of margins in probab"):
+        confidence_report(score_split(model, data), PALETTE, fit=score_split(twin, data))
 
 
 def test_one_image_is_too_few_to_fit_and_test(model, data) -> None:

@@ -212,6 +212,7 @@ def test_a_recipe_extends_a_shipped_one(tmp_path: Path) -> None:
     recipe, base = load_recipe(write(tmp_path, text)), load_recipe("camvid-small")
     assert recipe.prior_stage == dataclasses.replace(base.prior_stage, steps=7)
     assert recipe.backbone == base.backbone
+    assert recipe.name == "mine" and recipe.description == ""
     assert recipe.tokenizer == DalleConfig(codes=9)  # another type: nothing of the old one is kept
     with pytest.raises(RecipeError, match="extends: expected a shipped recipe, got 'camvid' .*did you mean 'camvid-"):
         load_recipe(write(tmp_path, "extends: camvid"))
@@ -242,3 +243,10 @@ def test_what_has_to_fit_together_is_checked_after_the_last_override(tmp_path: P
     assert recipe.inference.crop == (64, 64)
     with pytest.raises(RecipeError, match=r"^overrides: inference.stride: expected at most the crop \(64, 64\)"):
         load_recipe(path, ["inference.crop=[64, 64]"])
+
+
+def test_an_override_of_one_section_leaves_one_that_was_written_as_its_alias(tmp_path: Path) -> None:
+    path = write(tmp_path, "prior_stage: &stage\n  steps: 5\n  augmentation: {crop: [8, 8]}\ninverse_stage: *stage\n")
+    recipe = load_recipe(path, ["inverse_stage.steps=7", "inverse_stage.augmentation.crop=[4, 4]"])
+    assert (recipe.prior_stage.steps, recipe.inverse_stage.steps) == (5, 7)
+    assert recipe.prior_stage.augmentation.crop == (8, 8)

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -80,3 +83,23 @@ def test_bands_of_rows_have_the_gradients_of_the_whole_map(shift: int, monkeypat
     monkeypatch.setattr("gss.swin.BAND_VALUES", 1)
     got = torch.autograd.grad((block(x) * weight).sum(), inputs)
     assert all(torch.allclose(g, e, atol=1e-5) for g, e in zip(got, expected, strict=True))
+
+
+def test_nothing_of_a_forward_pass_outlives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that is run again in the backward pass must not hold on to the map it was defined beside."""
+    monkeypatch.setattr("gss.swin.BAND_VALUES", 1)
+    block = SwinBlock(8, 2, 3, 1)
+    seen: list[weakref.ref] = []
+    roll = torch.Tensor.roll
+
+    def watched(self, *arguments):
+        result = roll(self, *arguments)
+        seen.append(weakref.ref(result))
+        return result
+
+    monkeypatch.setattr(torch.Tensor, "roll", watched)
+    y = block(torch.randn(1, 9, 9, 8, requires_grad=True))
+    assert len(seen) == 2
+    del y
+    gc.collect()
+    assert all(reference() is None for reference in seen)

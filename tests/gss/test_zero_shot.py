@@ -90,9 +90,7 @@ def test_votes_are_added_up_by_test_class(root: Path, model, name: str) -> None:
 def test_other_models_and_missing_sets_are_refused(root: Path, model, tmp_path: Path) -> None:
     other = build_gss(tiny_recipe(), Palette.named("scenes"))
     dataset = open_dataset(root, "val", layout="kitti-19")
-    with pytest.raises(
-        ValueError, match="model: expected the 194 classes of MSeg to read those of kitti-19"
-    ):
+    with pytest.raises(ValueError, match="model: expected the 194 classes of MSeg to read those of kitti-19"):
         evaluate_test_set(other, dataset, "kitti-19")
     with pytest.raises(FileNotFoundError):
         evaluate_test_sets(model, tmp_path)

@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from gss.config import DalleConfig
+from gss.tokenizers.bands import in_row_bands
 from gss.tokenizers.dalle import DalleTokenizer, map_pixels, unmap_pixels
 
 CONFIG = DalleConfig(codes=32, encoder_width=8, decoder_width=8, code_dim=6, encoder_blocks=1, decoder_blocks=2)
@@ -141,3 +142,35 @@ def test_gradients_pass_whatever_the_bands(tokenizer: DalleTokenizer, monkeypatc
     monkeypatch.setattr("gss.tokenizers.bands.BAND_BYTES", 1)
     (got,) = torch.autograd.grad(tokenizer.decode_weights(weights).sum(), weights)
     assert torch.equal(got, expected)
+
+
+def test_the_layers_that_touch_the_tokens_are_never_rounded() -> None:
+    torch.manual_seed(1)
+    tokenizer = DalleTokenizer(CONFIG)
+    before = {name: value.clone() for name, value in tokenizer.state_dict().items()}
+    tokenizer.set_precision(torch.float16)
+    for name, value in tokenizer.state_dict().items():
+        kept = name.startswith(("encoder.output.", "decoder.input."))
+        assert value.dtype == (torch.float32 if kept else torch.float16)
+        assert torch.equal(value, before[name] if kept else before[name].half())
+
+
+@torch.no_grad()
+def test_each_image_of_a_batch_has_bands_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of a band do not get fewer with the batch, or most of the work would be done twice."""
+    calls: list[tuple[int, ...]] = []
+
+    def layers(x: torch.Tensor) -> torch.Tensor:
+        calls.append(tuple(x.shape))
+        return 2 * x
+
+    monkeypatch.setattr("gss.tokenizers.bands.BAND_BYTES", 1000)
+    x = torch.randn(3, 2, 100, 4)
+    assert torch.equal(in_row_bands(layers, x, halo=2, row_bytes=20), 2 * x)
+    assert calls == [(1, 2, 52, 4), (1, 2, 52, 4)] * 3
+    calls.clear()
+    last = x.contiguous(memory_format=torch.channels_last)
+    assert in_row_bands(layers, last, halo=2, row_bytes=20).is_contiguous(memory_format=torch.channels_last)
+    calls.clear()
+    in_row_bands(layers, x, halo=2, row_bytes=3)
+    assert calls == [(3, 2, 100, 4)]

@@ -1,5 +1,7 @@
 """X^-1 trained as a third stage, in a run of its own on top of another, and on a tokenizer that is never trained."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,11 @@ import gss
 from gss.config import DalleConfig, InverseConfig
 from gss.convert.dalle import official_name
 from gss.data.scenes import generate_scenes
+from gss.palette import Palette
 from gss.tokenizers.dalle import DalleTokenizer
 from gss.training import ResumeMismatch, read_metrics
+from gss.training.data import find_training_data
+from gss.training.plan import check_trainable, plan_stages, stage_names
 from gss.training.run import train
 from tests.gss.tiny import tiny_recipe
 
@@ -89,3 +94,60 @@ def test_published_tokenizer_weights_are_read_and_stay_as_they_are(data: Path, t
     twin = tiny_recipe(model="pixel-classifier", tokenizer_weights=str(tmp_path))
     with pytest.raises(ValueError, match="tokenizer_weights: only a generative model takes them"):
         train(twin, data, tmp_path / "other")
+
+
+def test_a_run_that_starts_from_another_paints_in_its_colours(data: Path, base: Path, tmp_path: Path) -> None:
+    other = Palette.named("scenes")
+    turned = tuple((blue, red, green) for red, green, blue in other.colors)
+    Palette("turned", other.class_names, turned).save(tmp_path / "turned.json")
+    recipe = tiny_recipe(palette=str(tmp_path / "turned.json"), start_from=str(base), stages=("prior",))
+    assert gss.load(train(recipe, data, tmp_path / "run")).palette == other
+    names = other.class_names[::-1]
+    Palette("reversed", names, turned).save(tmp_path / "reversed.json")
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copy(tmp_path / "reversed.json", tmp_path / "data" / "palette.json")
+    with pytest.raises(ValueError, match="start_from: .*config.json has not the 8 classes of the data"):
+        train(recipe, tmp_path / "data", tmp_path / "refused")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"stages": ("prior",)},
+            "tokenizer_weights: expected those of a trained tokenizer, or start_from",
+        ),
+        ({"stages": ("tokenizer", "inverse")}, "start_from: expected a run with a trained prior, to train X"),
+        ({"tokenizer": DALLE}, "tokenizer_weights: expected those of a trained tokenizer"),
+    ],
+)
+def test_a_stage_on_top_of_nothing_is_refused(data: Path, tmp_path: Path, changes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(tiny_recipe(inverse=INVERSE, **changes), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_stages_are_trained_in_their_order_once() -> None:
+    recipe = tiny_recipe(inverse=INVERSE, stages=("inverse", "prior", "tokenizer", "prior"))
+    assert stage_names(recipe) == ("tokenizer", "prior", "inverse")
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe()
+    recipe.tokenizer_stage = replace(recipe.tokenizer_stage, decay_rule="official")
+    with pytest.raises(ValueError, match="tokenizer_stage: decay_rule: expected 'shape' for the stage 'tokenizer'"):
+        train(recipe, data, tmp_path / "run")
+    with pytest.raises(ValueError, match="tokenizer_stage: class_balance: expected 0 where the data is not checked"):
+        train(tiny_recipe(), data, tmp_path / "run", check=False)
+    with pytest.raises(ValueError, match="prior_stage: batch_size: expected a multiple of the 4 processes, got 2"):
+        found = find_training_data(tiny_recipe(), data)
+        stages = [stage for stage in plan_stages(tiny_recipe(), found) if stage.name == "prior"]
+        check_trainable(tiny_recipe(), stages, found, torch.device("cpu"), 4)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unchecked_run_goes_on_from_a_checked_one(data: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe()
+    recipe.tokenizer = replace(recipe.tokenizer, class_balance=0.0)
+    run = train(recipe, data, tmp_path / "run")
+    train(recipe, data, run, resume=True, check=False)

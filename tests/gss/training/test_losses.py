@@ -12,6 +12,7 @@ def test_bands_add_up_to_the_upsampled_formula(
     size: tuple[int, int], budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "LOGITS_AT_A_TIME", budget)
+    assert losses.LOGITS_AT_A_TIME_ON_GPU > losses.LOGITS_AT_A_TIME
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 7, 5, 7, generator=generator, requires_grad=True)
     labels = torch.randint(7, (2, *size), generator=generator).to(torch.uint8)
