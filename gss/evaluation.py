@@ -21,7 +21,8 @@ def evaluate(model: GSS | PixelClassifier, dataset: PairDataset, progress: Progr
     """Predict every image of a split at its own size and compare with its labels.
 
     `progress(done, total)` is called after each image. Returns `SegmentationMetrics.compute()`: mIoU, mAcc, aAcc in
-    0..1 and per_class. Raises ValueError where the data's classes are not the model's.
+    0..1 and per_class; and "confusion", a row of pixel counts for each target class, which `gss palette fit
+    --confusion` reads. Raises ValueError where the data's classes are not the model's.
     """
     require_same_classes(model.palette, dataset)
     metrics = SegmentationMetrics(model.palette.num_classes, model.palette.class_names)
@@ -32,4 +33,4 @@ def evaluate(model: GSS | PixelClassifier, dataset: PairDataset, progress: Progr
         metrics.update(result.labels, pair["label"])
         if progress is not None:
             progress(index + 1, len(dataset))
-    return metrics.compute()
+    return {**metrics.compute(), "confusion": metrics.confusion.tolist()}

@@ -144,8 +144,8 @@ def ceiling(
 ) -> dict[str, Any]:
     """Reconstruct-only scores of a data set: what a perfect prior would reach.
 
-    Returns `SegmentationMetrics.compute()` at the resolution of the maskige under "mIoU", "mAcc", "aAcc", "per_class";
-    the mIoU against the labels at full size, the paper's reconstruction mIoU, under "mIoU_full_size"; "codes",
+    Returns `SegmentationMetrics.compute()` at the resolution of the maskige under "mIoU", "mAcc", "aAcc", "per_class",
+    and its matrix under "confusion"; the mIoU against the labels at full size, the paper's reconstruction mIoU, under "mIoU_full_size"; "codes",
     "codes_used", "perplexity" (of the token distribution over the split), "tokens_per_image" (mean) and "maskige_scale"
     (maskige pixels an image pixel). Raises ValueError where the data's classes are not the model's.
     """
@@ -166,6 +166,7 @@ def ceiling(
             progress(index + 1, len(dataset))
     return {
         **working.compute(),
+        "confusion": working.confusion.tolist(),
         "mIoU_full_size": full.compute()["mIoU"],
         "codes": tokenizer.codes,
         "codes_used": int((use > 0).sum()),

@@ -103,7 +103,8 @@ def score_and_calibrate(
     path = arguments.model / FILE
     calibration.save(path)
     facts = {"slope": calibration.slope, "intercept": calibration.intercept, "file": path}
-    values = {**scores.metrics.compute(), "confidence": {**found, **facts, "fit_split": arguments.fit_split}}
+    metrics = {**scores.metrics.compute(), "confusion": scores.metrics.confusion.tolist()}
+    values = {**metrics, "confidence": {**found, **facts, "fit_split": arguments.fit_split}}
     return values, [confidence.table(found), *confidence.abstain_lines(found), str(path)]
 
 

@@ -63,7 +63,8 @@ def test_the_loaded_run_scores_and_predicts(run: Path, data: Path) -> None:
     model = gss.load(run)
     held_out = FolderDataset(data, "val", model.palette)
     metrics = evaluate(model, held_out)
-    assert set(metrics) == {"mIoU", "mAcc", "aAcc", "per_class"}
+    assert set(metrics) == {"mIoU", "mAcc", "aAcc", "per_class", "confusion"}
+    assert sum(map(sum, metrics["confusion"])) == sum(row["pixels"] for row in metrics["per_class"].values())
     right = total = 0
     for index in range(len(held_out)):
         pair = held_out[index]
