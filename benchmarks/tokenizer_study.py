@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from gss.data.folder import FolderDataset
-from gss.reconstruction import ceiling
 from gss.files import write_text
 from gss.recipe import load_recipe
+from gss.reconstruction import ceiling
 from gss.training.data import find_training_data
+from gss.training.losses import class_weights
 from gss.training.run import build_gss, run_stage
 from gss.training.sampling import derive_seed
-from gss.training.losses import class_weights
 from gss.training.stages import TokenizerTraining
 
 # Name -> overrides. The first is the recipe itself.

@@ -145,9 +145,10 @@ def ceiling(
     """Reconstruct-only scores of a data set: what a perfect prior would reach.
 
     Returns `SegmentationMetrics.compute()` at the resolution of the maskige under "mIoU", "mAcc", "aAcc", "per_class",
-    and its matrix under "confusion"; the mIoU against the labels at full size, the paper's reconstruction mIoU, under "mIoU_full_size"; "codes",
-    "codes_used", "perplexity" (of the token distribution over the split), "tokens_per_image" (mean) and "maskige_scale"
-    (maskige pixels an image pixel). Raises ValueError where the data's classes are not the model's.
+    and its matrix under "confusion"; the mIoU against the labels at full size, the paper's reconstruction mIoU, under
+    "mIoU_full_size"; "codes", "codes_used", "perplexity" (of the token distribution over the split), "tokens_per_image"
+    (mean) and "maskige_scale" (maskige pixels an image pixel). Raises ValueError where the data's classes are not the
+    model's.
     """
     palette, tokenizer = codec.palette, codec.tokenizer
     require_same_classes(palette, dataset)
