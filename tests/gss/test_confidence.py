@@ -44,14 +44,16 @@ def margins_and_hits(model, data: FolderDataset, index: int) -> tuple[torch.Tens
 
 def test_a_split_is_counted_pixel_by_pixel(model, data) -> None:
     scores = score_split(model, data)
-    assert scores.metrics.compute() == evaluate(model, data)
+    expected = evaluate(model, data)
+    assert scores.metrics.confusion.tolist() == expected.pop("confusion")
+    assert scores.metrics.compute() == expected
     assert scores.unit == "levels"
     for half, indices in zip(scores.halves, ((0, 1), (2,)), strict=True):
-        expected = ScoreHistogram()
+        counted = ScoreHistogram()
         for index in indices:
-            expected.update(*margins_and_hits(model, data, index))
+            counted.update(*margins_and_hits(model, data, index))
         assert list(half) == ["margin"]
-        assert torch.equal(half["margin"].right, expected.right) and torch.equal(half["margin"].wrong, expected.wrong)
+        assert torch.equal(half["margin"].right, counted.right) and torch.equal(half["margin"].wrong, counted.wrong)
 
 
 def test_each_half_is_tested_with_the_fit_of_the_other(model, data) -> None:
