@@ -25,13 +25,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import gss
-from gss.calibration import calibration_error, feature, fit_logistic
-from gss.confidence import SplitScores, confidence_report, score_split
+from gss.confidence.calibration import calibration_error, feature, fit_logistic
+from gss.confidence.histogram import Levels, ScoreHistogram, aurc, auroc
+from gss.confidence.measure import SplitScores, confidence_report, score_split
 from gss.data.folder import FolderDataset
 from gss.files import write_text
 from gss.hypotheses import sample
 from gss.inference import pad_to_alignment
-from gss.score_histogram import Levels, ScoreHistogram, aurc, auroc
 from gsskernels import info
 
 PIXEL_STEP = 97  # a prime: no column of the image is preferred

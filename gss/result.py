@@ -15,7 +15,7 @@ from gss.palette import Palette
 if TYPE_CHECKING:
     from PIL import Image
 
-    from gss.calibration import Calibration
+    from gss.confidence.calibration import Calibration
 
 
 # What a margin is measured in: levels of 0..255 to the wall between two colours, or the lead of the best class over the

@@ -81,9 +81,15 @@ def output_file(text: str) -> str:
     return text
 
 
+def run_source(text: str) -> Path | str:
+    """A folder, or hf://owner/name as it is: a path would lose one of the slashes."""
+    return text if text.startswith("hf://") else Path(text)
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The positional RUN."""
-    parser.add_argument("model", metavar="RUN", type=Path, help="folder of a finished run, or a hub repository")
+    help_text = "folder of a finished run, or a hub repository written hf://owner/name"
+    parser.add_argument("model", metavar="RUN", type=run_source, help=help_text)
 
 
 def add_data(parser: argparse.ArgumentParser, *, split: str | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from gss.calibration import Calibration
+    from gss.confidence.calibration import Calibration
 
 WEIGHTS = "model.safetensors"
 
@@ -31,7 +31,7 @@ def load_calibration(run: Path) -> Calibration:
 
     Raises FileNotFoundError where there is none, ValueError for one of other weights and for a damaged file.
     """
-    from gss.calibration import FILE, Calibration
+    from gss.confidence.calibration import FILE, Calibration
 
     path = run / FILE
     again = f"`gss evaluate {run} --data DIR --calibration` writes it"

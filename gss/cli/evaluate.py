@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gss.cli.arguments import Subparsers, add_data, add_device, add_json, add_run
@@ -83,13 +84,13 @@ def score_and_calibrate(
     arguments: argparse.Namespace, model: GSS | PixelClassifier, dataset: PairDataset
 ) -> tuple[dict[str, Any], list[Any]]:
     """The metrics, "confidence" among them, and what to show of it; writes the calibration into the run folder."""
-    from gss.calibration import FILE
     from gss.cli import confidence
     from gss.cli.output import progress
-    from gss.confidence import calibrate, confidence_report, score_split
+    from gss.confidence.calibration import FILE
+    from gss.confidence.measure import calibrate, confidence_report, score_split
     from gss.data.layouts import open_dataset
 
-    weights = confidence.digest(arguments.model)
+    weights = confidence.digest(Path(arguments.model))
     fit = None
     if arguments.fit_split is not None:
         files = {"cache": False, "layout": arguments.layout, "lists": arguments.lists}
@@ -100,7 +101,7 @@ def score_and_calibrate(
         scores = score_split(model, dataset, progress=report)
     found = confidence_report(scores, model.palette, fit)
     calibration = calibrate(fit or scores, weights)
-    path = arguments.model / FILE
+    path = Path(arguments.model) / FILE
     calibration.save(path)
     facts = {"slope": calibration.slope, "intercept": calibration.intercept, "file": path}
     metrics = {**scores.metrics.compute(), "confusion": scores.metrics.confusion.tolist()}

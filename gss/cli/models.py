@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gss.twin import PixelClassifier
 
 
-def load_model(run: Path, device: str | None) -> GSS | PixelClassifier:
+def load_model(run: Path | str, device: str | None) -> GSS | PixelClassifier:
     """The model of a run on the device of that name, or where None is given on the GPU if there is one.
 
     Raises ValueError for a device that is none or is not here, and what `gss.load` raises.

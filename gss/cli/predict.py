@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gss.result import Result
 
     files = image_files(arguments.images)
-    calibration = None if arguments.abstain is None else load_calibration(arguments.model)
+    calibration = None if arguments.abstain is None else load_calibration(Path(arguments.model))
     model = load_model(arguments.model, arguments.device)
     failed = 0
     for file in files:

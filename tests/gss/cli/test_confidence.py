@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import gss
-from gss.calibration import Calibration
 from gss.cli import main
+from gss.confidence.calibration import Calibration
 from gss.data.labels import read_label
 from gss.data.scenes import generate_scenes
 from gss.hypotheses import sample

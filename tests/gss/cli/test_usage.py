@@ -135,3 +135,8 @@ def test_debug_keeps_the_traceback(monkeypatch):
     monkeypatch.setenv("GSS_DEBUG", "1")
     with pytest.raises(ValueError, match="no-such-palette"):
         main(["palette", "show", "no-such-palette"])
+
+
+def test_a_hub_repository_keeps_its_name() -> None:
+    assert parse(["evaluate", "hf://owner/name", "--data", "d"]).model == "hf://owner/name"
+    assert parse(["evaluate", "runs/demo", "--data", "d"]).model == Path("runs/demo")

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..data.classes import require_same_classes
+from ..data.pairs import PairDataset
+from ..inference import predict_scores
+from ..metrics import SegmentationMetrics
+from ..palette import Palette
+from ..result import MarginUnit, Result
+from ..twin import PixelClassifier
 from .calibration import (
     Calibration,
     calibration_error,
@@ -16,17 +23,10 @@ from .calibration import (
     fit_logistic,
     uncalibrated,
 )
-from .data.classes import require_same_classes
-from .data.pairs import PairDataset
-from .inference import predict_scores
-from .metrics import SegmentationMetrics
-from .palette import Palette
-from .result import MarginUnit, Result
-from .score_histogram import Levels, ScoreHistogram, aurc, auroc, best_aurc, risk_at
-from .twin import PixelClassifier
+from .histogram import Levels, ScoreHistogram, aurc, auroc, best_aurc, risk_at
 
 if TYPE_CHECKING:
-    from .model import GSS
+    from ..model import GSS
 
 Progress = Callable[[int, int], None]
 

@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from gss.calibration import Calibration, calibration_error, feature, fit_calibration, fit_logistic, uncalibrated
-from gss.score_histogram import Levels, ScoreHistogram
+from gss.confidence.calibration import (
+    Calibration,
+    calibration_error,
+    feature,
+    fit_calibration,
+    fit_logistic,
+    uncalibrated,
+)
+from gss.confidence.histogram import Levels, ScoreHistogram
 
 
 def simulated(pixels: int = 200_000) -> Levels:

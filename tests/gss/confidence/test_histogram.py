@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gss.score_histogram import ScoreHistogram, aurc, auroc, best_aurc, risk_at, risk_coverage
+from gss.confidence.histogram import ScoreHistogram, aurc, auroc, best_aurc, risk_at, risk_coverage
 
 # Values that a bin holds apart, with ties, of both signs.
 SCORES = torch.tensor([-4.0, -4.0, -0.5, 0.0, 0.25, 0.25, 0.25, 1.0, 1.0, 3.5, 60.0, 60.0])

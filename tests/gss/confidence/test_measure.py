@@ -2,15 +2,15 @@ import pytest
 import torch
 
 import gss
-from gss.calibration import calibration_error, fit_calibration
-from gss.confidence import calibrate, confidence_report, score_split, softmax_scores
+from gss.confidence.calibration import calibration_error, fit_calibration
+from gss.confidence.histogram import Levels, ScoreHistogram, auroc
+from gss.confidence.measure import calibrate, confidence_report, score_split, softmax_scores
 from gss.config import InferenceConfig
 from gss.data.folder import FolderDataset
 from gss.data.scenes import generate_scenes
 from gss.evaluation import evaluate
 from gss.palette import Palette
 from gss.result import Result
-from gss.score_histogram import Levels, ScoreHistogram, auroc
 from gss.training.run import build_gss
 from tests.gss.tiny import tiny_recipe
 

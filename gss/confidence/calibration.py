@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .files import write_text
-from .result import MarginUnit
-from .score_histogram import Levels
+from ..files import write_text
+from ..result import MarginUnit
+from .histogram import Levels
 
 FILE = "calibration.json"
 BINS = 15  # of the calibration error
