@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 import gsskernels
-from gss.config import InverseConfig
+from gss.config import CompactConfig, InverseConfig
 from gss.palette import Palette
 from gss.training.losses import class_weights, cross_entropy, palette_distances
 from gss.training.run import build_gss
@@ -125,6 +125,15 @@ def test_stage_one_trains_the_tokenizer_only(model) -> None:
     assert set(values) == {"loss", "color", "classification", "commitment"} | health
     assert all(p.grad is not None for p in model.tokenizer.parameters())
     assert all(p.grad is None for p in model.trunk.parameters())
+
+
+def test_stage_one_leaves_out_the_class_loss_where_it_does_not_count() -> None:
+    tokenizer = CompactConfig(stride=2, codes=32, code_dim=4, width=8, classification=0.0)
+    torch.manual_seed(0)
+    stage = TokenizerTraining(build_gss(tiny_recipe(tokenizer=tokenizer), PALETTE), torch.ones(8)).eval()
+    values = stage(batch())
+    assert "classification" not in values
+    torch.testing.assert_close(values["loss"], values["color"] + 0.25 * values["commitment"])
 
 
 def with_inverse(source: str = "photo") -> InverseTraining:
