@@ -23,7 +23,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from gss.colors.assign import pair_weights
+from gss.colors.fit import fit_palette
 from gss.config import InverseConfig, PosteriorConfig, Recipe
+from gss.data.adjacency import touching_classes
 from gss.data.layouts import open_dataset
 from gss.files import write_text
 from gss.model import GSS
@@ -44,10 +47,13 @@ LEARN = PosteriorConfig(learn=True)
 SPREAD = PosteriorConfig(learn=True, spread=0.5)
 GUMBEL = PosteriorConfig(learn=True, estimator="gumbel")
 
-# Name -> (palette, X^-1, how the palette is learned or None, whether X^-1 is trained on afterwards).
+# Name -> (palette, see `study_palette`; X^-1; how the palette is learned, or None; whether X^-1 is trained afterwards).
 VARIANTS: dict[str, tuple[str, InverseConfig, PosteriorConfig | None, bool]] = {
     "FF": ("own", NEAREST, None, False),
     "FF-R": ("random", NEAREST, None, False),
+    "FF, fitted": ("fitted", NEAREST, None, False),
+    "FF, fitted, touching classes far apart": ("distance", NEAREST, None, False),
+    "FF, fitted, none between touching classes": ("blend", NEAREST, None, False),
     "FT": ("own", NETWORK, None, True),
     "FT-W": ("own", WINDOWS, None, True),
     "TF": ("own", NEAREST, LEARN, False),
@@ -110,7 +116,7 @@ def trained_tokenizer(recipe: Recipe, data: TrainingData) -> dict[str, torch.Ten
 def measure(name: str, recipe: Recipe, data: TrainingData, tokenizer: dict[str, torch.Tensor]) -> dict[str, Any]:
     """Train what the variant learns, reconstruct the val split."""
     kind, inverse, posterior, afterwards = VARIANTS[name]
-    palette = data.palette if kind == "own" else random_palette(data.palette, recipe.seed)
+    palette = study_palette(kind, data, recipe.seed)
     # a palette is first learned alone where X^-1 is trained on afterwards
     joint = posterior is not None and not afterwards
     recipe = replace(recipe, inverse=inverse)
@@ -147,6 +153,19 @@ def codec_with_nearest_colour(model: GSS, recipe: Recipe, palette: Palette) -> G
     alone = build_gss(replace(recipe, inverse=NEAREST), palette)
     alone.tokenizer.load_state_dict(model.tokenizer.state_dict())
     return alone
+
+
+def study_palette(kind: str, data: TrainingData, seed: int) -> Palette:
+    """The data's colours, random ones, fitted ones, or these assigned by which classes touch in the train split."""
+    palette = data.palette
+    if kind == "own":
+        return palette
+    if kind == "random":
+        return random_palette(palette, seed)
+    if kind == "fitted":
+        return fit_palette(palette.class_names, seed=seed)
+    weights = pair_weights(touching_classes(data.pairs, palette.num_classes).numpy())
+    return fit_palette(palette.class_names, seed=seed, weights=weights, goal=kind)
 
 
 def random_palette(palette: Palette, seed: int) -> Palette:
