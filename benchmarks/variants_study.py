@@ -15,7 +15,7 @@ import json
 import random
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,30 +42,57 @@ from gss.training.stages import InverseTraining, TokenizerTraining
 
 NETWORK = InverseConfig(type="convolution", channels=32, source="labels")
 WINDOWS = InverseConfig(type="window", channels=32, depth=2, heads=4, source="labels")
-NEAREST = InverseConfig()
 LEARN = PosteriorConfig(learn=True)
 SPREAD = PosteriorConfig(learn=True, spread=0.5)
 GUMBEL = PosteriorConfig(learn=True, estimator="gumbel")
 
-# Name -> (palette, see `study_palette`; X^-1; how the palette is learned, or None; whether X^-1 is trained afterwards).
-VARIANTS: dict[str, tuple[str, InverseConfig, PosteriorConfig | None, bool]] = {
-    "FF": ("own", NEAREST, None, False),
-    "FF-R": ("random", NEAREST, None, False),
-    "FF, fitted": ("fitted", NEAREST, None, False),
-    "FF, fitted, touching classes far apart": ("distance", NEAREST, None, False),
-    "FF, fitted, none between touching classes": ("blend", NEAREST, None, False),
-    "FT": ("own", NETWORK, None, True),
-    "FT-W": ("own", WINDOWS, None, True),
-    "TF": ("own", NEAREST, LEARN, False),
-    "TF, gumbel": ("own", NEAREST, GUMBEL, False),
-    "TF from random colours": ("random", NEAREST, LEARN, False),
-    "TT": ("own", NETWORK, LEARN, False),
-    "TT, gumbel": ("own", NETWORK, GUMBEL, False),
-    "TT from random colours": ("random", NETWORK, LEARN, False),
-    "TT, spread": ("own", NETWORK, SPREAD, False),
-    "TT, spread, from random colours": ("random", NETWORK, SPREAD, False),
-    "TF, then FT": ("own", NETWORK, LEARN, True),
+
+@dataclass
+class Variant:
+    """Which colours (see `study_palette`), which X^-1, how the palette is learned if it is, whether X^-1 is trained
+    afterwards on its own; the learning rate of the joint training against the others', and whether learned colours are
+    kept inside the colour cube."""
+
+    palette: str = "own"
+    inverse: InverseConfig = field(default_factory=InverseConfig)
+    posterior: PosteriorConfig | None = None
+    afterwards: bool = False
+    rate: float = 1.0
+    bounded: bool = True
+
+
+VARIANTS = {
+    "FF": Variant(),
+    "FF-R": Variant("random"),
+    "FF, fitted": Variant("fitted"),
+    "FF, fitted, touching classes far apart": Variant("distance"),
+    "FF, fitted, none between touching classes": Variant("blend"),
+    "FT": Variant(inverse=NETWORK, afterwards=True),
+    "FT-W": Variant(inverse=WINDOWS, afterwards=True),
+    "TF": Variant(posterior=LEARN),
+    "TF, gumbel": Variant(posterior=GUMBEL),
+    "TF from random colours": Variant("random", posterior=LEARN),
+    "TT": Variant(inverse=NETWORK, posterior=LEARN),
+    "TT, gumbel": Variant(inverse=NETWORK, posterior=GUMBEL),
+    "TT from random colours": Variant("random", NETWORK, LEARN),
+    "TT, spread": Variant(inverse=NETWORK, posterior=SPREAD),
+    "TT, spread, from random colours": Variant("random", NETWORK, SPREAD),
+    "TT, ten times the rate": Variant(inverse=NETWORK, posterior=LEARN, rate=10),
+    "TT, unbounded colours": Variant(inverse=NETWORK, posterior=LEARN, bounded=False),
+    "TT, unbounded colours, ten times the rate": Variant(inverse=NETWORK, posterior=LEARN, rate=10, bounded=False),
+    "TF, then FT": Variant(inverse=NETWORK, posterior=LEARN, afterwards=True),
 }
+
+
+class UnboundedColors(PosteriorTraining):
+    """The colours themselves are the parameters, and may leave the colour cube while they are learned."""
+
+    def __init__(self, model: GSS, class_weights: torch.Tensor, config: PosteriorConfig) -> None:
+        super().__init__(model, class_weights, config)
+        self.color_logits = torch.nn.Parameter(model.maskige.colors / 255)
+
+    def colors(self) -> torch.Tensor:
+        return self.color_logits if self.training else self.color_logits.clamp(0, 1)
 
 
 def main() -> None:
@@ -115,11 +142,9 @@ def trained_tokenizer(recipe: Recipe, data: TrainingData) -> dict[str, torch.Ten
 
 def measure(name: str, recipe: Recipe, data: TrainingData, tokenizer: dict[str, torch.Tensor]) -> dict[str, Any]:
     """Train what the variant learns, reconstruct the val split."""
-    kind, inverse, posterior, afterwards = VARIANTS[name]
-    palette = study_palette(kind, data, recipe.seed)
-    # a palette is first learned alone where X^-1 is trained on afterwards
-    joint = posterior is not None and not afterwards
-    recipe = replace(recipe, inverse=inverse)
+    variant = VARIANTS[name]
+    palette = study_palette(variant.palette, data, recipe.seed)
+    recipe = replace(recipe, inverse=variant.inverse)
     torch.manual_seed(derive_seed(recipe.seed, "variant"))
     model = build_gss(recipe, palette)
     model.tokenizer.load_state_dict(tokenizer)
@@ -127,13 +152,16 @@ def measure(name: str, recipe: Recipe, data: TrainingData, tokenizer: dict[str, 
     weights = class_weights(data.pixels, 0.5)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as run:
-        if posterior is not None:
-            learner = model if joint else codec_with_nearest_colour(model, recipe, palette)
-            stage = PosteriorTraining(learner, weights, posterior)
-            run_stage("posterior", stage, recipe.posterior_stage, recipe, data, Path(run), resume=False)
+        if variant.posterior is not None:
+            # a palette is first learned alone where X^-1 is trained afterwards
+            learner = codec_with_nearest_colour(model, recipe, palette) if variant.afterwards else model
+            stage = (PosteriorTraining if variant.bounded else UnboundedColors)(learner, weights, variant.posterior)
+            rate = variant.rate * recipe.posterior_stage.learning_rate
+            config = replace(recipe.posterior_stage, learning_rate=rate)
+            run_stage("posterior", stage, config, recipe, data, Path(run), resume=False)
             stage.finish()
             model.set_palette(learner.palette)
-        if afterwards:
+        if variant.afterwards:
             run_stage(
                 "inverse", InverseTraining(model, weights), recipe.inverse_stage, recipe, data, Path(run), resume=False
             )
@@ -150,7 +178,7 @@ def measure(name: str, recipe: Recipe, data: TrainingData, tokenizer: dict[str, 
 
 
 def codec_with_nearest_colour(model: GSS, recipe: Recipe, palette: Palette) -> GSS:
-    alone = build_gss(replace(recipe, inverse=NEAREST), palette)
+    alone = build_gss(replace(recipe, inverse=InverseConfig()), palette)
     alone.tokenizer.load_state_dict(model.tokenizer.state_dict())
     return alone
 
