@@ -75,9 +75,9 @@ def _add_fit(commands: Subparsers) -> None:
     fit.add_argument(
         "--goal",
         choices=("distance", "blend"),
-        default="distance",
-        help="what such classes get: colours far apart (default), or colours with no third one between them, which is "
-        "what a tokenizer that blurs needs",
+        default="blend",
+        help="what such classes get: colours with no third one between them (default), which is what a tokenizer that "
+        "blurs needs, or colours far apart",
     )
     fit.add_argument("--split", default="train", help="which split of --touching (default: train)")
     add_json(fit)

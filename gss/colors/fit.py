@@ -24,7 +24,7 @@ def fit_palette(
     space: str = "rgb",
     ignore_color: Color | None = None,
     weights: np.ndarray | None = None,
-    goal: str = "distance",
+    goal: str = "blend",
 ) -> Palette:
     """A palette of K = 2..255 colours whose smallest distance is as large as the search finds it.
 
@@ -37,7 +37,7 @@ def fit_palette(
     weights: how much the distance of each pair of classes matters, symmetric with a zero diagonal (K, K), see
         `gss.colors.assign.pair_weights`; sums of several are fine. Without weights the order is by distance: the first
         n colours are far apart too.
-    goal: what heavy pairs get: colours far apart ("distance") or with no third one between them ("blend"), see
+    goal: what heavy pairs get: colours with no third one between them ("blend") or far apart ("distance"), see
         `gss.colors.assign`.
 
     From 1 s (19 classes) to 10 s (200 classes) on one core. Raises ValueError or TypeError for wrong values.

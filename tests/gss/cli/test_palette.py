@@ -78,13 +78,13 @@ def test_fit_with_confusion(capsys, tmp_path):
     counts[0, 1] = 40
     np.save(tmp_path / "confusion.npy", counts)
     arguments = ["fit", "--classes", 9, "--out", tmp_path / "p.json", "--confusion", tmp_path / "confusion.npy"]
-    assert run(*arguments, "--json", tmp_path / "report.json") == 0
+    assert run(*arguments, "--goal", "distance", "--json", tmp_path / "report.json") == 0
     colors = Palette.load(tmp_path / "p.json").colors
     assert math.dist(colors[0], colors[1]) == pytest.approx(255 * math.sqrt(3))
     pairs = json.loads((tmp_path / "report.json").read_text())["pairs"]
     assert pairs["assigned"]["mean_distance"] >= pairs["before"]["mean_distance"]
     assert "blends that become a third class" in capsys.readouterr().out
-    assert run(*arguments, "--goal", "blend", "--json", tmp_path / "report.json") == 0
+    assert run(*arguments, "--json", tmp_path / "report.json") == 0
     assert json.loads((tmp_path / "report.json").read_text())["pairs"]["assigned"]["blended_away"] == 0
 
 
@@ -96,7 +96,8 @@ def test_fit_with_touching_classes(tmp_path):
     Image.new("RGB", (9, 3)).save(tmp_path / "images" / "val" / "x.png")
     write_label(tmp_path / "annotations" / "val" / "x.png", labels, palette)
     out = tmp_path / "p.json"
-    assert run("fit", "--classes", 9, "--touching", tmp_path, "--split", "val", "--out", out) == 0
+    touching = ["--touching", tmp_path, "--split", "val", "--goal", "distance"]
+    assert run("fit", "--classes", 9, *touching, "--out", out) == 0
     colors = Palette.load(out).colors
     assert math.dist(colors[0], colors[1]) == pytest.approx(255 * math.sqrt(3))
 

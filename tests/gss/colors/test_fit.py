@@ -140,7 +140,7 @@ def test_weights_move_the_order_and_nothing_else() -> None:
     counts[0, 1] = counts[2, 3] = 100  # four pairs of corners are a diagonal apart; two pairs want to be
     counts[4, 5] = 1
     weights = pair_weights(counts)
-    plain, fitted = fit_palette(9), fit_palette(9, weights=weights)
+    plain, fitted = fit_palette(9), fit_palette(9, weights=weights, goal="distance")
     assert set(plain.colors) == set(fitted.colors) and plain.ignore_color == fitted.ignore_color
     assert plain.colors != fitted.colors
     assert math.dist(fitted.colors[0], fitted.colors[1]) == pytest.approx(255 * math.sqrt(3))
