@@ -7,10 +7,8 @@ from typing import Any
 
 import torch
 
-from .evaluation import require_same_classes
-from .inference import ALIGNMENT
-from .reconstruction import Codec, Progress, maskige_labels
-from .tokenizers.vector_quantizer import perplexity
+from .data.classes import require_same_classes
+from .reconstruction import Codec, Progress, maskige_labels, token_facts
 
 
 @torch.inference_mode()
@@ -36,16 +34,12 @@ def codebook_use(
         counts += torch.bincount(tokens.flatten().cpu(), minlength=codec.tokenizer.codes)
         if progress is not None:
             progress(index + 1, len(dataset))
-    used, even = int((counts > 0).sum()), float(perplexity(counts.double()))
+    facts = token_facts(codec, counts, len(dataset), scale)
     return {
-        "codes": codec.tokenizer.codes,
-        "codes_used": used,
-        "usage": used / codec.tokenizer.codes,
+        **facts,
+        "usage": facts["codes_used"] / facts["codes"],
         "dead_codes": (counts == 0).nonzero().flatten().tolist(),
-        "perplexity": even,
-        "bits_per_token": math.log2(even),
+        "bits_per_token": math.log2(facts["perplexity"]),
         "commonest_share": float(counts.max() / counts.sum()),
-        "tokens_per_image": int(counts.sum()) / len(dataset),
-        "maskige_scale": scale or codec.tokenizer.stride / ALIGNMENT,
         "counts": counts.tolist(),
     }

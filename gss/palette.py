@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from gss.files import write_text
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 Color = tuple[int, int, int]
@@ -73,6 +74,15 @@ class Palette:
         import torch
 
         return torch.tensor(self.colors, dtype=torch.uint8 if dtype is None else dtype, device=device)
+
+    def color_table(self) -> np.ndarray:
+        """The colour of every label 0..255, uint8 (256, 3): of the classes, and the ignore colour of all others."""
+        import numpy as np
+
+        table = np.empty((256, 3), np.uint8)
+        table[:] = self.ignore_color
+        table[: self.num_classes] = self.colors
+        return table
 
     def min_distance(self) -> tuple[float, tuple[int, int]]:
         """The closest two colours: (Euclidean distance in levels, (i, j)); (inf, (0, 0)) for one class.

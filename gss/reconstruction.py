@@ -169,11 +169,18 @@ def ceiling(
         **working.compute(),
         "confusion": working.confusion.tolist(),
         "mIoU_full_size": full.compute()["mIoU"],
-        "codes": tokenizer.codes,
-        "codes_used": int((use > 0).sum()),
-        "perplexity": float(perplexity(use.double())),
-        "tokens_per_image": int(use.sum()) / len(dataset),
-        "maskige_scale": scale or tokenizer.stride / ALIGNMENT,
+        **token_facts(codec, use, len(dataset), scale),
+    }
+
+
+def token_facts(codec: Codec, counts: Tensor, images: int, scale: int | None) -> dict[str, Any]:
+    """What the counts (V,) of the tokens of so many label maps say, with the keys that `ceiling` documents."""
+    return {
+        "codes": codec.tokenizer.codes,
+        "codes_used": int((counts > 0).sum()),
+        "perplexity": float(perplexity(counts.double())),
+        "tokens_per_image": int(counts.sum()) / images,
+        "maskige_scale": scale or codec.tokenizer.stride / ALIGNMENT,
     }
 
 

@@ -35,10 +35,7 @@ def to_pillow(image: torch.Tensor) -> Image.Image:
 
 def colorize(labels: torch.Tensor, palette: Palette) -> Image.Image:
     """Labels uint8 (H, W) in the palette's colours; labels without a class get the ignore colour."""
-    table = np.empty((256, 3), np.uint8)
-    table[:] = palette.ignore_color
-    table[: palette.num_classes] = palette.colors
-    return Image.fromarray(table[_array(labels)])
+    return Image.fromarray(palette.color_table()[_array(labels)])
 
 
 def overlay(image: torch.Tensor, labels: torch.Tensor, palette: Palette, alpha: float = 0.55) -> Image.Image:

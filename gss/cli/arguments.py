@@ -86,10 +86,10 @@ def run_source(text: str) -> Path | str:
     return text if text.startswith("hf://") else Path(text)
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """The positional RUN."""
+def add_run(parser: argparse.ArgumentParser, *, nargs: str | None = None) -> None:
+    """The positional RUN; with `nargs` "?" it may be left out."""
     help_text = "folder of a finished run, or a hub repository written hf://owner/name"
-    parser.add_argument("model", metavar="RUN", type=run_source, help=help_text)
+    parser.add_argument("model", metavar="RUN", type=run_source, nargs=nargs, help=help_text)
 
 
 def add_data(parser: argparse.ArgumentParser, *, split: str | None = None) -> None:

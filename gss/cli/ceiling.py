@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from gss.cli.arguments import Subparsers, add_data, add_device, add_json, positive, size
-from gss.cli.codecs import add_codec, codec_source, load_codec
+from gss.cli.codecs import add_codec, codec_source, load_codec, open_labels
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -28,15 +28,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from gss.cli.output import class_table, emit, progress
-    from gss.data.layouts import detect_label_layout, open_dataset
     from gss.reconstruction import ceiling
     from gss.report import percent
 
     codec = load_codec(arguments)
-    layout = arguments.layout or detect_label_layout(arguments.data)
-    dataset = open_dataset(
-        arguments.data, arguments.split, codec.palette, cache=False, layout=layout, lists=arguments.lists
-    )
+    dataset = open_labels(arguments, codec)
     with progress("reconstructing") as report:
         outcome = ceiling(codec, dataset, progress=report, scale=arguments.scale, box=arguments.box)
     full_size = f"mean IoU at full size: {percent(outcome['mIoU_full_size'])}"

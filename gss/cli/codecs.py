@@ -6,13 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gss.cli.arguments import add_run
+
 if TYPE_CHECKING:
+    from gss.data.pairs import PairDataset
     from gss.reconstruction import Codec
 
 
 def add_codec(parser: argparse.ArgumentParser) -> None:
     """RUN, --dalle DIR, --vqgan PATH and --palette."""
-    parser.add_argument("model", metavar="RUN", type=Path, nargs="?", help="folder of a finished run")
+    add_run(parser, nargs="?")
     parser.add_argument("--dalle", metavar="DIR", type=Path, help="instead of RUN: where encoder.pkl, decoder.pkl are")
     parser.add_argument(
         "--vqgan", metavar="PATH", type=Path, help="instead of RUN: a VQGAN checkpoint, or the folder of a VQModel"
@@ -20,7 +23,7 @@ def add_codec(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--palette", metavar="NAME|FILE", help="the colours of the classes, with --dalle or --vqgan")
 
 
-def codec_source(arguments: argparse.Namespace) -> Path:
+def codec_source(arguments: argparse.Namespace) -> Path | str:
     """The one of RUN, --dalle and --vqgan that was given. Raises ValueError for none or several."""
     given = [path for path in (arguments.model, arguments.dalle, arguments.vqgan) if path is not None]
     if len(given) != 1:
@@ -51,5 +54,16 @@ def load_codec(arguments: argparse.Namespace) -> Codec:
     if arguments.vqgan is not None:
         codec = MaskigeCodec(palette, read_vqgan(source))
     else:
-        codec = MaskigeCodec(palette, read_dalle(source / "encoder.pkl", source / "decoder.pkl"))
+        folder = arguments.dalle
+        codec = MaskigeCodec(palette, read_dalle(folder / "encoder.pkl", folder / "decoder.pkl"))
     return codec.eval().to(find_device(arguments.device))
+
+
+def open_labels(arguments: argparse.Namespace, codec: Codec) -> PairDataset:
+    """The split that `add_data`'s arguments name; its images may be missing."""
+    from gss.data.layouts import detect_label_layout, open_dataset
+
+    layout = arguments.layout or detect_label_layout(arguments.data)
+    return open_dataset(
+        arguments.data, arguments.split, codec.palette, cache=False, layout=layout, lists=arguments.lists
+    )

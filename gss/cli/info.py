@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gss._version import __version__
-from gss.cli.arguments import Subparsers, add_json
+from gss.cli.arguments import Subparsers, add_json, add_run
 
 PACKAGES = ("torch", "transformers", "accelerate", "numpy", "pillow", "safetensors", "triton", "xformers")
 
@@ -21,7 +21,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="versions, devices, kernels; with RUN, what the model is made of",
         description="Versions, devices and kernel backends: what to paste into a bug report.",
     )
-    parser.add_argument("model", metavar="RUN", type=Path, nargs="?", help="folder of a finished run")
+    add_run(parser, nargs="?")
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -50,7 +50,7 @@ def installation() -> dict[str, Any]:
     return facts
 
 
-def model_facts(path: Path) -> dict[str, Any]:
+def model_facts(path: Path | str) -> dict[str, Any]:
     """Kind, size in parameters (learned ones, by part) and classes of the model in a run folder."""
     import gss
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from gss.cli.arguments import Subparsers, add_data, add_device, add_json, output_folder, override, positive
-from gss.cli.codecs import add_codec, codec_source, load_codec
+from gss.cli.arguments import Subparsers, add_data, add_device, add_json, positive
+from gss.cli.codecs import add_codec, codec_source, load_codec, open_labels
+from gss.cli.training import AFTER_INTERRUPT, add_training, recipe_of, settings_of
 
 SHOWN_CODES = 20
 
@@ -24,23 +25,11 @@ def _add_train(commands: Subparsers) -> None:
         description="Trains the tokenizer of a recipe on label maps; images are not needed. RUN is then what `gss "
         "ceiling` measures and what the recipe setting tokenizer_weights takes.",
     )
-    add_data(train)
-    train.add_argument("--out", metavar="RUN", type=output_folder, required=True, help="folder for the run")
     train.add_argument(
         "--recipe", default="camvid-small", metavar="NAME|FILE", help="whose tokenizer (default: camvid-small)"
     )
-    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
-    help_text = "begin without reading every file first, where `gss data check` has passed before"
-    train.add_argument("--no-check", action="store_true", help=help_text)
-    train.add_argument("--seed", type=int, metavar="N", help="overrides the recipe's seed")
-    train.add_argument(
-        "overrides",
-        nargs="*",
-        type=override,
-        metavar="key.path=value",
-        help="other values of the recipe to override, such as palette=ade20k or tokenizer.codes=2048",
-    )
-    train.set_defaults(run=run_train, after_interrupt="the same command with --resume goes on from the last checkpoint")
+    add_training(train)
+    train.set_defaults(run=run_train, after_interrupt=AFTER_INTERRUPT)
 
 
 def _add_health(commands: Subparsers) -> None:
@@ -59,24 +48,11 @@ def _add_health(commands: Subparsers) -> None:
 
 
 def run_train(arguments: argparse.Namespace) -> int:
-    from gss.recipe import load_recipe
-
-    overrides = list(arguments.overrides)
-    if arguments.seed is not None:
-        overrides.append(f"seed={arguments.seed}")
-    recipe = load_recipe(arguments.recipe, overrides)
+    recipe = recipe_of(arguments)
 
     from gss.training.tokenizer_run import train_tokenizer
 
-    train_tokenizer(
-        recipe,
-        arguments.data,
-        arguments.out,
-        resume=arguments.resume,
-        layout=arguments.layout,
-        lists=arguments.lists,
-        check=not arguments.no_check,
-    )
+    train_tokenizer(recipe, arguments.data, arguments.out, **settings_of(arguments))
     print(f"finished: {arguments.out}")
     return 0
 
@@ -84,14 +60,10 @@ def run_train(arguments: argparse.Namespace) -> int:
 def run_health(arguments: argparse.Namespace) -> int:
     from gss.cli.output import emit, key_values, progress
     from gss.codebook_use import codebook_use
-    from gss.data.layouts import detect_label_layout, open_dataset
     from gss.report import percent
 
     codec = load_codec(arguments)
-    layout = arguments.layout or detect_label_layout(arguments.data)
-    dataset = open_dataset(
-        arguments.data, arguments.split, codec.palette, cache=False, layout=layout, lists=arguments.lists
-    )
+    dataset = open_labels(arguments, codec)
     with progress("encoding") as report:
         use = codebook_use(codec, dataset, progress=report, scale=arguments.scale)
     dead = use["dead_codes"]

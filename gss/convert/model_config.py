@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from ..config import DalleConfig, InferenceConfig, InverseConfig, PriorConfig
 from ..palette import Palette, palette_names
@@ -18,7 +18,7 @@ from .backbone_config import backbone_config
 from .names import IN_INDEX
 
 # Where the auxiliary pixel head of each kind of head reads; GSS-FT-W has none.
-PIXEL_BRANCHES = {
+PIXEL_BRANCHES: dict[str, Literal["separate", "shared", "none"]] = {
     "GenerativeSegHeadFF": "separate",
     "GenerativeSegHeadFFSingleFusion": "shared",
     "GenerativeSegHeadFTW": "none",
@@ -180,7 +180,7 @@ def _prior(head: Mapping[str, Any]) -> PriorConfig:
         swin_channels=head["indice_seg_channel"],
         head_channels=head["indice_cls_channel"],
         dropout=head.get("dropout_ratio", 0.1),
-        pixel_branch=PIXEL_BRANCHES[head["type"]],  # type: ignore[arg-type]
+        pixel_branch=PIXEL_BRANCHES[head["type"]],
         **{ours: head.get(theirs, default) for theirs, (ours, default) in _SWIN_KEYS.items()},
         **losses,
     )

@@ -133,9 +133,10 @@ def layout_of(state: Mapping[str, Tensor]) -> Layout:
         raise ValueError("a Gumbel-softmax quantiser (quantize.embed); expected quantize.embedding, nearest codes")
     if "quantize.used" in state:
         raise ValueError("a codebook with remapped tokens (quantize.used); expected all of its codes in their order")
-    for layout, key in (("taming", "encoder.down."), ("diffusers", "encoder.down_blocks.")):
-        if any(name.startswith(key) for name in state):
-            return layout  # type: ignore[return-value]
+    if any(name.startswith("encoder.down.") for name in state):
+        return "taming"
+    if any(name.startswith("encoder.down_blocks.") for name in state):
+        return "diffusers"
     raise ValueError("no VQGAN: expected names that start with encoder.down. or encoder.down_blocks.")
 
 

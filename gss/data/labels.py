@@ -124,10 +124,7 @@ def write_label(path: PathLike, labels: torch.Tensor, palette: Palette) -> None:
     if unknown:
         raise ValueError(f"labels: class ids {', '.join(map(str, unknown))} are outside the palette {palette.name!r}")
     image = Image.fromarray(array).convert("L")
-    table = np.empty((256, 3), np.uint8)
-    table[:] = palette.ignore_color
-    table[: palette.num_classes] = palette.colors
-    image.putpalette(table.tobytes())
+    image.putpalette(palette.color_table().tobytes())
     save_image(path, image)
 
 

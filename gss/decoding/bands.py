@@ -11,7 +11,6 @@ from torch import Tensor
 
 from gss.decoding.nearest import Nearest
 from gss.decoding.picture import Picture
-from gss.palette import Palette
 
 
 class Band(NamedTuple):
@@ -65,7 +64,7 @@ class _Values(NamedTuple):
 def _class_ids(picture: Picture, nearest: Nearest) -> _Values:
     """Each value is its own label, as sure as the exact colour of its class."""
     palette, ids = nearest.palette, np.arange(256, dtype=np.uint8)
-    colors = color_table(palette)
+    colors = palette.color_table()
     _, margin, _ = nearest.table(colors)
     allowed = (ids < palette.num_classes) | (ids == palette.ignore_index)
     complaint = (
@@ -82,11 +81,3 @@ def _table_values(picture: Picture, nearest: Nearest) -> _Values:
     colors[:size] = picture.table
     complaint = f"the values {{}} are outside its colour table of {size} colours"
     return _Values(colors, *nearest.table(colors), np.arange(256) < size, complaint)
-
-
-def color_table(palette: Palette) -> np.ndarray:
-    """The colour of each label, uint8 (256, 3): the palette's, and its ignore colour for what is no class."""
-    table = np.empty((256, 3), np.uint8)
-    table[:] = palette.ignore_color
-    table[: palette.num_classes] = palette.colors
-    return table

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from gss.decoding.bands import color_table, decode_bands
+from gss.decoding.bands import decode_bands
 from gss.decoding.memory import require_known
 from gss.decoding.nearest import Nearest
 from gss.decoding.picture import Grey, open_picture
@@ -71,7 +71,7 @@ def decode_file(
         picture = stack.enter_context(open_picture(source, grey))
         height, width = picture.height, picture.width
         temporary = stack.enter_context(replace_file(labels))
-        write_labels = stack.enter_context(png_writer(temporary, height, width, color_table(nearest.palette))).write
+        write_labels = stack.enter_context(png_writer(temporary, height, width, nearest.palette.color_table())).write
         write_margin = None
         if margin is not None:
             temporary = stack.enter_context(replace_file(margin))

@@ -139,4 +139,6 @@ def test_debug_keeps_the_traceback(monkeypatch):
 
 def test_a_hub_repository_keeps_its_name() -> None:
     assert parse(["evaluate", "hf://owner/name", "--data", "d"]).model == "hf://owner/name"
+    assert parse(["ceiling", "hf://owner/name", "--data", "d"]).model == "hf://owner/name"
+    assert parse(["info", "hf://owner/name"]).model == "hf://owner/name"
     assert parse(["evaluate", "runs/demo", "--data", "d"]).model == Path("runs/demo")

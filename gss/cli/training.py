@@ -1,0 +1,43 @@
+"""What the commands that train share: their arguments, and the recipe and settings that these mean."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from gss.cli.arguments import add_data, output_folder, override
+
+if TYPE_CHECKING:
+    from gss.config import Recipe
+
+AFTER_INTERRUPT = "the same command with --resume goes on from the last checkpoint"
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """--data, --out, --resume, --no-check, --seed and overrides; --recipe is the command's own."""
+    add_data(parser)
+    parser.add_argument("--out", metavar="RUN", type=output_folder, required=True, help="folder for the run")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
+    help_text = "begin without reading every file first, where `gss data check` has passed before"
+    parser.add_argument("--no-check", action="store_true", help=help_text)
+    parser.add_argument("--seed", type=int, metavar="N", help="overrides the recipe's seed")
+    help_text = "other values of the recipe to override, such as prior_stage.steps=500"
+    parser.add_argument("overrides", nargs="*", type=override, metavar="key.path=value", help=help_text)
+
+
+def recipe_of(arguments: argparse.Namespace) -> Recipe:
+    """The recipe with --seed and the overrides applied."""
+    from gss.recipe import load_recipe
+
+    seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
+    return load_recipe(arguments.recipe, [*arguments.overrides, *seed])
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of `gss.training.run.train` and `gss.training.tokenizer_run.train_tokenizer`."""
+    return {
+        "resume": arguments.resume,
+        "layout": arguments.layout,
+        "lists": arguments.lists,
+        "check": not arguments.no_check,
+    }
