@@ -2,12 +2,12 @@
 
     python benchmarks/confidence_study.py RUN --twin TWIN --data DIR --out benchmarks/results/confidence.json
 
-Calibration: margins of RUN and of its discriminative TWIN, whose softmax entropy and largest probability stand beside,
-over all pixels of the split. Curves: which function of the margin the logistic curve should be straight in. Votes: on
-every 97th pixel, whether the entropy of S drawn segmentations, or the share of draws that agree with the prediction,
-finds errors better than the margin, and whether both together do; beside them the entropy of the class probabilities
-that the token distribution implies cell by cell, which needs no draw. What is fitted is tested on the other half of
-the images. Cost: median seconds an image of a prediction and of S draws.
+Calibration: certainty and margin of RUN and margin of its discriminative TWIN, whose softmax entropy and largest
+probability stand beside, over all pixels of the split. Curves: which function of the score the logistic curve should be
+straight in. Votes: on every 97th pixel, whether the entropy of S drawn segmentations, or the share of draws that agree
+with the prediction, finds errors better than the margin, and whether both together do; beside them the certainty, minus
+the entropy of the class probabilities that the token distribution implies, which needs no draw. What is fitted is
+tested on the other half of the images. Cost: median seconds an image of a prediction and of S draws.
 """
 
 from __future__ import annotations
@@ -25,23 +25,30 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import gss
+from gss.cli.models import load_model
 from gss.confidence.calibration import calibration_error, feature, fit_logistic
 from gss.confidence.histogram import Levels, ScoreHistogram, aurc, auroc
 from gss.confidence.measure import SplitScores, confidence_report, score_split
 from gss.data.folder import FolderDataset
 from gss.files import write_text
 from gss.hypotheses import sample
-from gss.inference import pad_to_alignment
 from gsskernels import info
 
 PIXEL_STEP = 97  # a prime: no column of the image is preferred
 COUNTS = (1, 4, 16)
+SHOWN = ("mIoU", "calibration", "curves", "certainty curves", "votes", "cost")
 CURVES: dict[str, Callable[[Tensor], Tensor]] = {
     "log(1 + m)": torch.log1p,
     "sqrt(m)": torch.sqrt,
     "m": lambda m: m,
     "m^2": torch.square,
     "2 atanh(m)": lambda m: 2 * torch.atanh(m.clamp_max(1 - 2.0**-24)),
+}
+CERTAINTY_CURVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "-H": lambda c: c,
+    "-sqrt(H)": lambda c: -c.neg().clamp_min(0).sqrt(),
+    "exp(-H)": torch.exp,
+    "log-odds of exp(-H)": lambda c: feature(c, "nats"),
 }
 
 
@@ -51,43 +58,51 @@ def main() -> None:
     parser.add_argument("--twin", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="val")
+    parser.add_argument("--device", default="cpu", help="where the models run (default: cpu)")
     parser.add_argument("--every", type=int, default=1, help="draw for every N-th image only (default: 1)")
     parser.add_argument("--timed", type=int, default=5, help="images to time on (default: 5)")
     parser.add_argument("--note", default="", help="kept in the result, such as how long the runs were trained")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    model = gss.load(arguments.run)
+    model = load_model(arguments.run, arguments.device)
     if not isinstance(model, gss.GSS):
         raise SystemExit(f"{arguments.run}: expected a generative run, got a pixel classifier")
     dataset = FolderDataset(arguments.data, arguments.split, model.palette, cache=False)
-    scores = {"run": score_split(model, dataset)}
+    scores = {"run": score_split(model, dataset, require="certainty")}
     if arguments.twin is not None:
-        scores["twin"] = score_split(gss.load(arguments.twin), dataset)
+        scores["twin"] = score_split(load_model(arguments.twin, arguments.device), dataset)
     found = {
         "machine": info.collect(),
+        "device": arguments.device,
         "note": arguments.note,
         "split": arguments.split,
         "images": len(dataset),
         "mIoU": {name: split.metrics.compute()["mIoU"] for name, split in scores.items()},
         "calibration": {name: confidence_report(split, model.palette) for name, split in scores.items()},
-        "curves": {name: compare_curves(split) for name, split in scores.items()},
+        "curves": {name: compare_curves(split, "margin", margin_curves(split)) for name, split in scores.items()},
+        "certainty curves": compare_curves(scores["run"], "certainty", CERTAINTY_CURVES),
         "votes": compare_votes(model, dataset, arguments.every),
         "cost": cost(model, dataset, arguments.timed),
     }
     write_text(arguments.out, json.dumps(found, indent=2) + "\n")
-    print(json.dumps({key: found[key] for key in ("mIoU", "calibration", "curves", "votes", "cost")}, indent=2))
+    print(json.dumps({key: found[key] for key in SHOWN}, indent=2))
 
 
-def compare_curves(scores: SplitScores) -> dict[str, dict[str, float | None]]:
+def margin_curves(scores: SplitScores) -> dict[str, Callable[[Tensor], Tensor]]:
+    return {name: curve for name, curve in CURVES.items() if name != "2 atanh(m)" or scores.unit == "probability"}
+
+
+def compare_curves(
+    scores: SplitScores, score: str, curves: dict[str, Callable[[Tensor], Tensor]]
+) -> dict[str, dict[str, float | None]]:
     """Negative log-likelihood a pixel and calibration error by curve, each half tested with the fit of the other."""
-    halves = [half["margin"].levels() for half in scores.halves]
-    names = [name for name in CURVES if (name == "2 atanh(m)") <= (scores.unit == "probability")]
+    halves = [half[score].levels() for half in scores.halves]
     found: dict[str, dict[str, float | None]] = {}
-    for name in names:
+    for name, curve in curves.items():
         logits = []
         for test, fit in (halves, halves[::-1]):
-            slope, intercept = fit_logistic(CURVES[name](fit.score)[:, None], fit.right, fit.wrong)
-            logits.append(slope * CURVES[name](test.score) + intercept)
+            slope, intercept = fit_logistic(curve(fit.score)[:, None], fit.right, fit.wrong)
+            logits.append(slope * curve(test.score) + intercept)
         joined = Levels(*(torch.cat(columns) for columns in zip(*halves, strict=True)))
         found[name] = quality(joined, torch.cat(logits))
     return found
@@ -108,12 +123,11 @@ def compare_votes(model: gss.GSS, dataset: FolderDataset, every: int) -> dict[st
     """By score AUROC, AURC and, as a calibrated confidence, likelihood and calibration error; alone and with others."""
     columns: list[dict[str, Tensor]] = []
     modal_hits = 0
-    patches = model.code_patches()
     for index in range(0, len(dataset), every):
         pair = dataset[index]
         image, label = pair["image"], pair["label"].flatten()
         result = model.predict(image)
-        assert isinstance(result, gss.Result)  # one image in, one result out
+        assert isinstance(result, gss.Result) and result.certainty is not None  # main has seen to that
         drawn = sample(model, image, samples=max(COUNTS), seed=index)
         where = torch.arange(0, label.numel(), PIXEL_STEP)
         where = where[label[where] != model.palette.ignore_index]
@@ -121,7 +135,7 @@ def compare_votes(model: gss.GSS, dataset: FolderDataset, every: int) -> dict[st
             "margin": feature(result.margin, result.margin_unit),
             "vote entropy": -drawn.entropy,
             "agreement": (drawn.maps == result.labels).float().mean(0),
-            "marginal entropy": -marginal_entropy(model, image, patches),
+            "marginal entropy": feature(result.certainty, "nats"),
         }
         picked = {name: value.flatten()[where].double() for name, value in values.items()}
         columns.append({**picked, "right": result.labels.flatten()[where] == label[where]})
@@ -160,25 +174,6 @@ def compare_votes(model: gss.GSS, dataset: FolderDataset, every: int) -> dict[st
         levels = histogram.levels()
         found[" + ".join(names)] = {"auroc": auroc(levels), "aurc": aurc(levels), **quality(levels, levels.score)}
     return found
-
-
-def marginal_entropy(model: gss.GSS, image: Tensor, patches: Tensor) -> Tensor:
-    """Entropy of the class probabilities that the tokens' distribution gives each pixel, (H, W), nats.
-
-    Each token counts with its probability for the class that it paints alone; see `GSS.code_patches`.
-    """
-    height, width = image.shape[-2:]
-    seen = pad_to_alignment(image[None])
-    _, hidden = model.trunk(model.encoder(seen))
-    rows = []
-    for row in hidden.unbind(2):
-        logits = F.linear(row.transpose(1, 2), model.token_head.weight, model.token_head.bias)
-        rows.append(logits.softmax(-1) @ patches)
-    stride = model.tokenizer.stride
-    classes = torch.stack(rows, 1).unflatten(-1, (stride**2, model.palette.num_classes))  # (1, h, w, stride^2, K)
-    entropy = -torch.special.xlogy(classes, classes).sum(-1).permute(0, 3, 1, 2)
-    size = (seen.shape[-2], seen.shape[-1])
-    return F.interpolate(F.pixel_shuffle(entropy, stride), size=size)[0, 0, :height, :width]
 
 
 def cost(model: gss.GSS, dataset: FolderDataset, images: int) -> dict[str, Any]:

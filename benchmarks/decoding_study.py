@@ -68,11 +68,11 @@ def ways(model: gss.GSS, image: Tensor) -> Iterator[tuple[str, Tensor]]:
     def resized(scores: Tensor) -> Tensor:
         return F.interpolate(scores, size=size, mode="bilinear", align_corners=False).argmax(1)[0]
 
-    consensus_tokens, consensus_codes = head.consensus(hidden, patches, codebook)
+    found = head.consensus(hidden, patches, codebook, model.palette.num_classes)
     yield "most likely token", painted(model.tokenizer.quantizer.lookup(logits.argmax(-1)))
-    yield "token with most class votes", painted(model.tokenizer.quantizer.lookup(consensus_tokens))
+    yield "token with most class votes", painted(model.tokenizer.quantizer.lookup(found.tokens))
     yield "mean code", painted((probability @ codebook).permute(0, 3, 1, 2))
-    yield "consensus", painted(consensus_codes)
+    yield "consensus", painted(found.codes)
     votes = (probability @ patches).unflatten(-1, (model.tokenizer.stride**2, model.palette.num_classes))
     yield (
         "class marginals",

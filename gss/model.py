@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .backbones import ImageEncoder
+from .certainty import certainty_map
 from .config import CompactConfig, InferenceConfig, InverseConfig, PriorConfig, TokenPriorConfig, tokenizer_config
 from .inference import needs_scores, pad_to_alignment, predict_labels, to_images
 from .inverse import Inverse
@@ -33,13 +34,22 @@ if TYPE_CHECKING:
 HUB = "hf://"
 
 
+class Painted(NamedTuple):
+    """tokens (B, h, w) int64; maskige (B, 3, h*stride, w*stride) in 0..1; entropy (B, stride^2, h, w) or None."""
+
+    tokens: Tensor
+    maskige: Tensor
+    entropy: Tensor | None
+
+
 class Prediction(NamedTuple):
-    """tokens (B, h, w) int64; maskige (B, 3, h*stride, w*stride) in 0..1; labels (B, H, W) uint8; margin (B, H, W)."""
+    """tokens and maskige as painted; labels (B, H, W) uint8; margin and certainty (B, H, W), see `Result`."""
 
     tokens: Tensor
     maskige: Tensor
     labels: Tensor
     margin: Tensor
+    certainty: Tensor | None
 
 
 class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-segmentation", "generative"]):
@@ -97,23 +107,40 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
             TokenPrior(self.tokenizer.codes, TokenPriorConfig(**token_prior)) if token_prior is not None else None
         )
 
-    def forward(self, images: Tensor) -> Prediction:
-        """images uint8 (B, 3, H, W), any size -> Prediction at that size, in one pass over the image as it is."""
+    def forward(self, images: Tensor, certainty: bool = True) -> Prediction:
+        """images uint8 (B, 3, H, W), any size -> Prediction at that size, in one pass over the image as it is.
+
+        `certainty` as in `predict`.
+        """
         height, width = images.shape[-2:]
         seen = pad_to_alignment(images) if self.inference.unaligned == "pad" else images
-        tokens, maskige = self.paint(self.encoder(seen))
-        decoded = self.classify(maskige, (seen.shape[-2], seen.shape[-1]))
-        return Prediction(tokens, maskige, decoded.labels[:, :height, :width], decoded.margin[:, :height, :width])
+        size = (seen.shape[-2], seen.shape[-1])
+        _, hidden = self.trunk(self.encoder(seen))
+        tokens, maskige, entropy = self._paint(hidden, certainty)
+        decoded = self.classify(maskige, size)
+        kept = (slice(None), slice(height), slice(width))
+        sure = certainty_map(entropy, size)[kept] if entropy is not None else None
+        return Prediction(tokens, maskige, decoded.labels[kept], decoded.margin[kept], sure)
 
     def paint(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Feature maps, finest first -> tokens (B, h, w) and the maskige (B, 3, h*stride, w*stride) they decode to."""
         _, hidden = self.trunk(features)
+        tokens, maskige, _ = self._paint(hidden, certainty=False)
+        return tokens, maskige
+
+    def _paint(self, hidden: Tensor, certainty: bool) -> Painted:
+        head, tokenizer, classes = self.token_head, self.tokenizer, self.palette.num_classes
         if self.prior_config.decode == "consensus":
-            patches = self.token_head.code_features if self.prior_config.share_codes else self.code_patches()
-            tokens, codes = self.token_head.consensus(hidden, patches, self.tokenizer.codebook)
-            return tokens, self.tokenizer.decode_vectors(codes)
-        tokens = self.token_head.tokens(hidden)
-        return tokens, self.tokenizer.decode(tokens)
+            found = head.consensus(hidden, self._cell_patches(), tokenizer.codebook, classes)
+            return Painted(found.tokens, tokenizer.decode_vectors(found.codes), found.entropy if certainty else None)
+        tokens = head.tokens(hidden)
+        # What the many codes of the other tokenizers paint is too large a matrix.
+        compact = isinstance(self.tokenizer_config, CompactConfig)
+        entropy = head.class_entropy(hidden, self._cell_patches(), classes) if certainty and compact else None
+        return Painted(tokens, tokenizer.decode(tokens), entropy)
+
+    def _cell_patches(self) -> Tensor:
+        return self.token_head.code_features if self.prior_config.share_codes else self.code_patches()
 
     def classify(self, maskige: Tensor, size: tuple[int, int] | None = None) -> DecodedMaskige:
         """X^-1: a painted maskige (B, 3, h, w) in 0..1 -> labels and margin (B, *size), by default at its own size."""
@@ -155,17 +182,19 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         return nn.functional.one_hot(labels.long(), self.palette.num_classes).flatten(1).float()
 
     @torch.inference_mode()
-    def predict(self, source: Any) -> Result | list[Result]:
+    def predict(self, source: Any, *, certainty: bool = True) -> Result | list[Result]:
         """Segment an image, or a list or batch of them, as `inference` says.
 
         Args:
             source: a path, PIL image, uint8 array (H, W, 3), uint8 tensor (3, H, W); a list of these; or a uint8
                 tensor (B, 3, H, W). Any size.
+            certainty: whether to give the result one where that is possible. It is found on the way with `prior.decode`
+                "consensus", and costs a second pass over the token logits with "argmax".
 
         Returns:
             A `Result`, or a list of them if several images came. Where an image was looked at more than once (windows,
-            scales, mirrored) or at another size, it has no single maskige and no tokens, and its margin is the lead of
-            the best class in probability.
+            scales, mirrored) or at another size, it has no single maskige, no tokens and no certainty, and its margin
+            is the lead of the best class in probability.
         """
         images, names, single = to_images(source)
         self.eval()
@@ -179,8 +208,10 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
                 labels, margin = predict_labels(self.image_scores, batch, self.inference)
                 margin = margin.clamp_max(1)  # with one class there is no second
             else:
-                tokens, maskige, labels, margin = self(batch)
+                tokens, maskige, labels, margin, sure = self(batch, certainty)
                 painted = {"maskige": (maskige[0] * 255).round().to(torch.uint8).cpu(), "tokens": tokens[0].cpu()}
+                if sure is not None:
+                    painted["certainty"] = sure[0].float().cpu()
                 unit = "levels" if self.inverse is None else "probability"
             labels, margin = labels[0].to(torch.uint8).cpu(), margin[0].float().cpu()
             results.append(Result(image, labels, margin, self.palette, name=name, margin_unit=unit, **painted))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 import gsskernels
 
+from .certainty import class_entropy
 from .config import PriorConfig
 from .swin import SwinBlock
 
@@ -113,6 +115,14 @@ class PixelHead(nn.Module):
         return self.classifier(fused if self.aggregate is None else self.aggregate(features))
 
 
+class Consensus(NamedTuple):
+    """tokens (B, h, w) int64; codes (B, D, h, w); entropy (B, pixels, h, w), see `TokenHead.class_entropy`."""
+
+    tokens: Tensor
+    codes: Tensor
+    entropy: Tensor
+
+
 class TokenHead(nn.Module):
     """The linear layer over V tokens. Its logits are never stored: training and inference use fused operations.
 
@@ -148,7 +158,30 @@ class TokenHead(nn.Module):
         """hidden (B, C, h, w) -> most likely token of every cell, (B, h, w) int64."""
         return gsskernels.linear_argmax(hidden, self.weight.to(hidden.dtype), self.bias.to(hidden.dtype), dim=1)
 
-    def consensus(self, hidden: Tensor, patches: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
+    def probabilities(self, hidden: Tensor) -> Iterator[Tensor]:
+        """hidden (B, C, h, w) -> the tokens' probabilities in one row of cells after the other, (B, w, V) float32.
+
+        One row at a time, so that the (cells, V) probabilities are never stored whole.
+        """
+        weight, bias = self.weight.to(hidden.dtype), self.bias.to(hidden.dtype)
+        for row in hidden.unbind(2):
+            yield F.linear(row.transpose(1, 2), weight, bias).float().softmax(-1)
+
+    def class_entropy(self, hidden: Tensor, patches: Tensor, classes: int) -> Tensor:
+        """Entropy (nats) of the class probabilities that the tokens' distribution gives each pixel of a cell.
+
+        Args:
+            hidden: (B, C, h, w).
+            patches: (V, pixels * K), one-hot, what each token paints.
+            classes: K.
+
+        Returns:
+            (B, pixels, h, w) float32.
+        """
+        rows = [class_entropy(probability @ patches, classes) for probability in self.probabilities(hidden)]
+        return torch.stack(rows, 1).permute(0, 3, 1, 2)
+
+    def consensus(self, hidden: Tensor, patches: Tensor, codebook: Tensor, classes: int) -> Consensus:
         """The token that agrees best with all tokens' votes, and the mean code of those that agree with it.
 
         The most likely token loses where the probability of one class is spread over many tokens that paint it a
@@ -161,20 +194,24 @@ class TokenHead(nn.Module):
             hidden: (B, C, h, w).
             patches: (V, pixels * K), one-hot, what each token paints.
             codebook: (V, D).
+            classes: K.
 
         Returns:
-            tokens (B, h, w) int64 and codes (B, D, h, w). One row of cells at a time, so that the (cells, V)
-            probabilities are never stored whole.
+            The winner of every cell, the code to decode, and the entropy of the votes.
         """
-        weight, bias = self.weight.to(hidden.dtype), self.bias.to(hidden.dtype)
-        tokens, codes = [], []
-        for row in hidden.unbind(2):
-            probability = F.linear(row.transpose(1, 2), weight, bias).float().softmax(-1)
-            winner = gsskernels.linear_argmax(probability @ patches, patches)
+        tokens, codes, entropy = [], [], []
+        for probability in self.probabilities(hidden):
+            votes = probability @ patches
+            winner = gsskernels.linear_argmax(votes, patches)
             agreeing = probability * (patches[winner] @ patches.t())
             tokens.append(winner)
             codes.append((agreeing / agreeing.sum(-1, keepdim=True)) @ codebook)
-        return torch.stack(tokens, 1), torch.stack(codes, 1).permute(0, 3, 1, 2)
+            entropy.append(class_entropy(votes, classes))
+        return Consensus(
+            torch.stack(tokens, 1),
+            torch.stack(codes, 1).permute(0, 3, 1, 2),
+            torch.stack(entropy, 1).permute(0, 3, 1, 2),
+        )
 
     def loss(self, hidden: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Mean cross-entropy over the cells whose target (B, h, w) is a token; the value V means ignore.

@@ -37,6 +37,9 @@ class Result:
     maskige: uint8 (3, h, w), the image the tokens decode to, or None for a model that paints none.
     tokens: integer (ht, wt), the codebook indices the model predicted, or None likewise.
     name: the stem of the files `save` writes.
+    certainty: float32 (H, W), minus the entropy, in nats, of the class probabilities that the tokens' distribution
+        gives each pixel; 0 is sure. It finds errors better than the margin. None where the image was looked at more
+        than once, for tokenizers with too many codes (all but the compact one), and for a model without tokens.
 
     Raises TypeError or ValueError for another dtype or shape.
     """
@@ -49,12 +52,15 @@ class Result:
     tokens: torch.Tensor | None = None
     name: str | None = None
     margin_unit: MarginUnit = "levels"
+    certainty: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         size = tuple(self.image.shape[1:])
         _check("image", self.image, "uint8", torch.uint8, "(3, H, W)", _is_rgb(self.image))
         _check("labels", self.labels, "uint8", torch.uint8, f"{size}", self.labels.shape == size)
         _check("margin", self.margin, "float32", torch.float32, f"{size}", self.margin.shape == size)
+        if self.certainty is not None:
+            _check("certainty", self.certainty, "float32", torch.float32, f"{size}", self.certainty.shape == size)
         if self.maskige is not None:
             _check("maskige", self.maskige, "uint8", torch.uint8, "(3, h, w)", _is_rgb(self.maskige))
         if self.tokens is not None:
@@ -62,10 +68,17 @@ class Result:
             _check("tokens", self.tokens, "integers", dtype, "(ht, wt)", self.tokens.ndim == 2)
 
     def confidence(self, calibration: Calibration) -> torch.Tensor:
-        """The probability that each pixel's class is right, float32 (H, W), from the margin.
+        """The probability that each pixel's class is right, float32 (H, W), from what the calibration was fitted on.
 
-        Raises ValueError where the calibration was fitted on margins of another unit.
+        Raises ValueError where that was the certainty and there is none here, or margins of another unit.
         """
+        if calibration.score == "certainty":
+            if self.certainty is None:
+                raise ValueError(
+                    "calibration: expected one of margins, since this result has no certainty, got one of certainties; "
+                    "`gss evaluate --calibration --score margin` fits one"
+                )
+            return calibration.confidence(self.certainty)
         if calibration.unit != self.margin_unit:
             raise ValueError(
                 f"calibration: expected one of margins in {self.margin_unit}, got one of margins in {calibration.unit}"

@@ -36,7 +36,7 @@ def load_calibration(run: Path) -> Calibration:
     path = run / FILE
     again = f"`gss evaluate {run} --data DIR --calibration` writes it"
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file, and a margin alone is no probability; {again}")
+        raise FileNotFoundError(f"{path}: no such file, and without it no confidence; {again}")
     calibration = Calibration.load(path)
     if calibration.weights != digest(run):
         raise ValueError(f"{path}: made for other weights than those of {WEIGHTS}; {again} anew")

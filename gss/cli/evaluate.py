@@ -27,8 +27,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--calibration",
         action="store_true",
-        help="also measure how well the margin finds errors, fit the confidence and write RUN/calibration.json, which "
-        "`gss predict --abstain` needs",
+        help="also measure how well certainty and margin find errors, fit the confidence and write "
+        "RUN/calibration.json, which `gss predict --abstain` needs",
+    )
+    parser.add_argument(
+        "--score",
+        choices=("certainty", "margin"),
+        help="what to fit the confidence on (default: the certainty where the model gives one, else the margin)",
     )
     parser.add_argument(
         "--fit-split",
@@ -57,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("--official-parity: expected --layout mseg or one of its test sets with it")
     if arguments.fit_split is not None and not arguments.calibration:
         raise ValueError("--fit-split: expected --calibration with it, since nothing else is fitted")
+    if arguments.score is not None and not arguments.calibration:
+        raise ValueError("--score: expected --calibration with it, since nothing else is fitted")
     model = load_model(arguments.model, arguments.device)
     files = {"cache": False, "layout": arguments.layout, "lists": arguments.lists}
     dataset = open_dataset(arguments.data, arguments.split, model.palette, **files)
@@ -86,27 +93,29 @@ def score_and_calibrate(
     """The metrics, "confidence" among them, and what to show of it; writes the calibration into the run folder."""
     from gss.cli import confidence
     from gss.cli.output import progress
-    from gss.confidence.calibration import FILE
+    from gss.confidence.calibration import FILE, Score
     from gss.confidence.measure import calibrate, confidence_report, score_split
     from gss.data.layouts import open_dataset
 
     weights = confidence.digest(Path(arguments.model))
+    required: Score = arguments.score or "margin"
     fit = None
     if arguments.fit_split is not None:
         files = {"cache": False, "layout": arguments.layout, "lists": arguments.lists}
         other = open_dataset(arguments.data, arguments.fit_split, model.palette, **files)
         with progress("fitting") as report:
-            fit = score_split(model, other, progress=report)
+            fit = score_split(model, other, report, required)
     with progress("evaluating") as report:
-        scores = score_split(model, dataset, progress=report)
-    found = confidence_report(scores, model.palette, fit)
-    calibration = calibrate(fit or scores, weights)
+        scores = score_split(model, dataset, report, required)
+    found = confidence_report(scores, model.palette, fit, arguments.score)
+    calibration = calibrate(fit or scores, weights, found["score"])
     path = Path(arguments.model) / FILE
     calibration.save(path)
     facts = {"slope": calibration.slope, "intercept": calibration.intercept, "file": path}
     metrics = {**scores.metrics.compute(), "confusion": scores.metrics.confusion.tolist()}
     values = {**metrics, "confidence": {**found, **facts, "fit_split": arguments.fit_split}}
-    return values, [confidence.table(found), *confidence.abstain_lines(found), str(path)]
+    fitted_on = f"confidence by the {calibration.score}:"
+    return values, [confidence.table(found), fitted_on, *confidence.abstain_lines(found), str(path)]
 
 
 def run_zero_shot(arguments: argparse.Namespace) -> int:
@@ -117,8 +126,9 @@ def run_zero_shot(arguments: argparse.Namespace) -> int:
     from gss.report import percent
     from gss.zero_shot import evaluate_test_sets
 
-    if arguments.calibration or arguments.fit_split is not None or arguments.split != "val":
-        raise ValueError("--layout: expected no --calibration, --fit-split or --split beside a test set of MSeg")
+    fitting = arguments.calibration or arguments.fit_split is not None or arguments.score is not None
+    if fitting or arguments.split != "val":
+        raise ValueError("--layout: expected no --calibration, --fit-split, --score or --split beside an MSeg test set")
     model = load_model(arguments.model, arguments.device)
     names = tuple(TEST_SETS) if arguments.layout == "mseg" else (arguments.layout,)
     with ExitStack() as stack:

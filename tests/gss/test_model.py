@@ -151,7 +151,7 @@ def test_consensus_decoding_equals_the_votes_counted_one_by_one(model, share_cod
     if share_codes:
         head.code_features.copy_(patches)
     hidden = torch.randn(1, 16, 2, 3) * 20
-    tokens, codes = head.consensus(hidden, patches, codebook)
+    tokens, codes, _ = head.consensus(hidden, patches, codebook, 8)
     painted = patches.view(32, 4, 8).argmax(-1)
     for y in range(2):
         for x in range(3):
@@ -162,7 +162,7 @@ def test_consensus_decoding_equals_the_votes_counted_one_by_one(model, share_cod
             assert torch.allclose(codes[0, :, y, x], share @ codebook / share.sum(), atol=1e-5)
     image = photo(32, 48)
     _, hidden = voting.trunk(voting.encoder(image[None]))
-    tokens, codes = head.consensus(hidden, patches, codebook)
+    tokens, codes, _ = head.consensus(hidden, patches, codebook, 8)
     result = voting.predict(image)
     assert torch.equal(result.tokens, tokens[0])
     expected = voting.maskige.decode(voting.tokenizer.decode_vectors(codes), size=(32, 48)).labels[0]

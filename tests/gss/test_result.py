@@ -153,6 +153,8 @@ def test_save_writes_every_picture_and_the_labels_read_back(tmp_path):
         ("labels", torch.zeros(4, 4, dtype=torch.uint8), ValueError, r"labels: expected uint8 \(12, 20\)"),
         ("labels", torch.zeros(12, 20, dtype=torch.int64), TypeError, "labels: expected uint8"),
         ("margin", torch.zeros(12, 20, dtype=torch.float64), TypeError, "margin: expected float32"),
+        ("certainty", torch.zeros(12, 20, dtype=torch.float64), TypeError, "certainty: expected float32"),
+        ("certainty", torch.zeros(12, 21), ValueError, r"certainty: expected float32 \(12, 20\)"),
         ("maskige", torch.zeros(12, 20, dtype=torch.uint8), ValueError, r"maskige: expected uint8 \(3, h, w\)"),
         ("tokens", torch.zeros(3, 5), TypeError, r"tokens: expected integers \(ht, wt\), got torch.float32"),
         ("tokens", torch.zeros(15, dtype=torch.int64), ValueError, r"tokens: .* got torch.int64 \(15,\)"),

@@ -51,9 +51,12 @@ def test_evaluate_writes_the_calibration_and_says_what_it_is_worth(
     calibration = Calibration.load(folder / "run" / "calibration.json")
     confidence = scores["confidence"]
     assert (confidence["slope"], confidence["intercept"]) == (calibration.slope, calibration.intercept)
+    assert calibration.score == confidence["score"] == "certainty"
+    assert list(confidence["scores"]) == ["margin", "certainty"]
     assert confidence["file"] == str(folder / "run" / "calibration.json") and confidence["fit_split"] is None
     assert confidence["error"] == pytest.approx(1 - scores["aAcc"])
-    assert set(confidence["scores"]["margin"]) == {"auroc", "aurc", "excess_aurc", "risk_at_coverage", "ece"}
+    for values in confidence["scores"].values():
+        assert set(values) == {"auroc", "aurc", "excess_aurc", "risk_at_coverage", "ece"}
     plain = folder / "plain.json"
     command = ["evaluate", str(folder / "run"), "--data", str(folder / "data"), "--device", "cpu"]
     assert main([*command, "--json", str(plain)]) == 0
@@ -74,6 +77,45 @@ def test_evaluate_fits_on_another_split(folder: Path, tmp_path: Path, capsys: py
     assert Calibration.load(run / "calibration.json") != Calibration.load(folder / "run" / "calibration.json")
     assert main([*command, "--fit-split", "train"]) == 1
     assert "--fit-split: expected --calibration with it" in error(capsys)
+
+
+def test_evaluate_fits_on_the_score_that_is_asked_for(
+    folder: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, recipe = tmp_path / "run", tiny_recipe()
+    shutil.copytree(folder / "run", run)
+    options = ["--data", str(folder / "data"), "--device", "cpu", "--calibration"]
+    assert main(["evaluate", str(run), *options, "--score", "margin"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert "confidence by the margin:" in out and any(line.startswith("certainty ") for line in out)
+    calibration = Calibration.load(run / "calibration.json")
+    assert calibration.score == "margin" and calibration.unit == "levels"
+    result = gss.load(run).predict(photo)
+    threshold = float(result.confidence(calibration).quantile(0.3))
+    command = ["predict", str(run), str(photo), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*command, "--abstain", repr(threshold)]) == 0
+    labels = read_label(tmp_path / "out" / f"{photo.stem}_labels.png", PALETTE)
+    assert torch.equal(labels, result.abstain(calibration, threshold).labels)
+    assert main(["evaluate", str(run), "--data", str(folder / "data"), "--score", "margin"]) == 1
+    assert "--score: expected --calibration with it" in error(capsys)
+    (tmp_path / "twin").mkdir()
+    save_model(gss.PixelClassifier(PALETTE.to_dict(), recipe.backbone, vars(recipe.prior)), tmp_path / "twin")
+    assert main(["evaluate", str(tmp_path / "twin"), *options, "--score", "certainty"]) == 1
+    assert "expected a certainty for every image, got none" in error(capsys)
+    assert not (tmp_path / "twin" / "calibration.json").exists()
+
+
+def test_a_calibration_by_certainty_is_no_use_to_windows(
+    folder: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(folder / "run", run)
+    config = json.loads((run / "config.json").read_text())
+    config["inference"] |= {"mode": "slide", "crop": [32, 32], "stride": [16, 16]}
+    (run / "config.json").write_text(json.dumps(config))
+    command = ["predict", str(run), str(photo), "--out", str(tmp_path / "out"), "--device", "cpu", "--abstain", "0.5"]
+    assert main(command) == 1
+    assert "this result has no certainty" in error(capsys)
 
 
 def test_predict_abstains_below_the_confidence(folder: Path, photo: Path, tmp_path: Path) -> None:

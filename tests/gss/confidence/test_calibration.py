@@ -38,6 +38,23 @@ def test_the_fit_finds_the_curve_the_pixels_were_drawn_from() -> None:
     assert calibration_error(levels, uncalibrated(levels.score, "levels", 25.0)) > 0.05
 
 
+def test_the_fit_on_certainties_finds_its_curve_too() -> None:
+    """Entropies of 0 to log(8), right with the odds of exp(-H) squared, times 2."""
+    generator = torch.Generator().manual_seed(0)
+    entropy = torch.rand(200_000, generator=generator) * math.log(8)
+    odds = 1 / torch.expm1(entropy)
+    histogram = ScoreHistogram()
+    histogram.update(-entropy, torch.rand(200_000, generator=generator) < 2 * odds**2 / (1 + 2 * odds**2))
+    levels = histogram.levels()
+    calibration = fit_calibration(levels, "nats", "0123")
+    assert calibration.slope == pytest.approx(2, rel=0.02) and calibration.intercept == pytest.approx(
+        math.log(2), abs=0.03
+    )
+    assert (calibration.score, calibration.unit, calibration.weights) == ("certainty", "nats", "0123")
+    assert calibration_error(levels, calibration.confidence(levels.score)) < 0.003
+    assert calibration_error(levels, uncalibrated(levels.score, "nats", 25.0)) > 0.05
+
+
 def test_the_fit_is_the_maximum_of_the_likelihood() -> None:
     features = torch.tensor([[0.0, 1.0], [1.0, -2.0], [2.0, 0.5], [3.0, 0.0], [40.0, 0.1]])
     right, wrong = torch.tensor([3.0, 5, 8, 9, 40]), torch.tensor([4.0, 5, 3, 1, 2])
@@ -84,6 +101,20 @@ def test_features() -> None:
     assert uncalibrated(torch.tensor([0.0, 0.5, 1.0]), "probability", 10.0).tolist() == [0.5, 0.75, 1.0]
 
 
+def test_features_of_certainties() -> None:
+    certainty = torch.tensor([-math.log(2), -math.log(4), 0.0, -math.inf, math.nan, 1e-7])
+    odds = feature(certainty, "nats")
+    # two classes are right with the odds 1 : 1 each, four with 1 : 3
+    assert odds[:2].tolist() == pytest.approx([0, -math.log(3)], abs=1e-6)
+    assert torch.isfinite(odds).all() and odds[2] == odds[5] == odds.max()
+    assert odds[3] == odds[4] == odds.min()
+    # slope 1 and intercept 0 leave the plain reading
+    plain = uncalibrated(certainty[:3], "nats", 10.0)
+    assert plain.tolist() == pytest.approx([0.5, 0.25, 1.0])
+    assert Calibration(1.0, 0.0, "nats").confidence(certainty[:3]).tolist() == pytest.approx(plain.tolist())
+    assert Calibration(1.0, 0.0, "levels").score == Calibration(1.0, 0.0, "probability").score == "margin"
+
+
 def test_calibration_error_by_hand() -> None:
     levels = Levels(torch.arange(4.0), torch.tensor([1.0, 3, 8, 4]), torch.tensor([3.0, 1, 2, 0]))
     confidence = torch.tensor([0.1, 0.4, 0.6, 1.0])
@@ -99,8 +130,9 @@ def test_calibration_error_by_hand() -> None:
 
 def test_calibration_is_saved_and_read_back(tmp_path: Path) -> None:
     calibration = Calibration(1.25, -0.5, "levels", "0123456789abcdef")
-    calibration.save(tmp_path / "calibration.json")
-    assert Calibration.load(tmp_path / "calibration.json") == calibration
+    for other in (Calibration(1.5, 0.25, "nats", "0123456789abcdef"), calibration):
+        other.save(tmp_path / "calibration.json")
+        assert Calibration.load(tmp_path / "calibration.json") == other
     values = json.loads((tmp_path / "calibration.json").read_text())
     for change in ({"unit": "metres"}, {"slope": "steep"}, {"slope": math.inf}, {"extra": 1}):
         (tmp_path / "bad.json").write_text(json.dumps(values | change))

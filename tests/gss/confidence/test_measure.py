@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 import gss
 from gss.confidence.calibration import calibration_error, fit_calibration
 from gss.confidence.histogram import Levels, ScoreHistogram, auroc
-from gss.confidence.measure import calibrate, confidence_report, score_split, softmax_scores
-from gss.config import InferenceConfig
+from gss.confidence.measure import best_score, calibrate, confidence_report, score_split, softmax_scores
+from gss.config import InferenceConfig, InverseConfig
 from gss.data.folder import FolderDataset
 from gss.data.scenes import generate_scenes
 from gss.evaluation import evaluate
@@ -37,9 +39,9 @@ def twin() -> gss.PixelClassifier:
     return gss.PixelClassifier(PALETTE.to_dict(), recipe.backbone, vars(recipe.prior)).eval()
 
 
-def margins_and_hits(model, data: FolderDataset, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+def scores_and_hits(model, data: FolderDataset, index: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     result, label = model.predict(data[index]["image"]), data[index]["label"]
-    return result.margin[label != 255], (result.labels == label)[label != 255]
+    return getattr(result, name)[label != 255], (result.labels == label)[label != 255]
 
 
 def test_a_split_is_counted_pixel_by_pixel(model, data) -> None:
@@ -49,31 +51,34 @@ def test_a_split_is_counted_pixel_by_pixel(model, data) -> None:
     assert scores.metrics.compute() == expected
     assert scores.unit == "levels"
     for half, indices in zip(scores.halves, ((0, 1), (2,)), strict=True):
-        counted = ScoreHistogram()
-        for index in indices:
-            counted.update(*margins_and_hits(model, data, index))
-        assert list(half) == ["margin"]
-        assert torch.equal(half["margin"].right, counted.right) and torch.equal(half["margin"].wrong, counted.wrong)
+        assert list(half) == ["margin", "certainty"]
+        for name, histogram in half.items():
+            counted = ScoreHistogram()
+            for index in indices:
+                counted.update(*scores_and_hits(model, data, index, name))
+            assert torch.equal(histogram.right, counted.right) and torch.equal(histogram.wrong, counted.wrong)
 
 
-def test_each_half_is_tested_with_the_fit_of_the_other(model, data) -> None:
+@pytest.mark.parametrize(("name", "unit"), [("margin", "levels"), ("certainty", "nats")])
+def test_each_half_is_tested_with_the_fit_of_the_other(model, data, name: str, unit: str) -> None:
     scores = score_split(model, data)
-    report = confidence_report(scores, PALETTE)
-    first, second = (half["margin"].levels() for half in scores.halves)
-    whole = scores.whole()["margin"].levels()
+    report = confidence_report(scores, PALETTE, score=name)
+    first, second = (half[name].levels() for half in scores.halves)
+    whole = scores.whole()[name].levels()
     joined = Levels(*(torch.cat(columns) for columns in zip(first, second, strict=True)))
-    fits = fit_calibration(second, "levels"), fit_calibration(first, "levels")
+    fits = fit_calibration(second, unit), fit_calibration(first, unit)
     parts = (fit.confidence(levels.score) for fit, levels in zip(fits, (first, second), strict=True))
     confidence = torch.cat(list(parts)).double()
-    margin = report["scores"]["margin"]
-    assert margin["auroc"] == auroc(whole)
-    assert margin["ece"]["after"]["width"] == pytest.approx(calibration_error(joined, confidence))
+    found = report["scores"][name]
+    assert found["auroc"] == auroc(whole)
+    assert found["ece"]["after"]["width"] == pytest.approx(calibration_error(joined, confidence))
+    assert report["score"] == name and report["unit"] == "levels"
     kept = confidence >= 0.5
     share = float((joined.right + joined.wrong)[kept].sum()) / report["pixels"]
     assert report["abstain"]["0.5"]["coverage"] == pytest.approx(share)
     # fitted on the very pixels it is tested on, and on all of them where it is kept
-    same = confidence_report(scores, PALETTE, fit=scores)["scores"]["margin"]["ece"]["after"]["width"]
-    calibration = calibrate(scores)
+    same = confidence_report(scores, PALETTE, fit=scores)["scores"][name]["ece"]["after"]["width"]
+    calibration = calibrate(scores, score=name)
     assert same == pytest.approx(calibration_error(whole, calibration.confidence(whole.score).double()))
 
 
@@ -91,10 +96,13 @@ def test_softmax_scores_of_a_classifier(twin, data) -> None:
     assert report["scores"]["max_probability"]["ece"]["before"]["width"] <= 1
 
 
-def test_abstaining_leaves_out_what_is_unsure(model, data) -> None:
+@pytest.mark.parametrize("score", ["margin", "certainty"])
+def test_abstaining_leaves_out_what_is_unsure(model, data, score: str) -> None:
     result = model.predict(data[0]["image"])
-    calibration = calibrate(score_split(model, data))
+    calibration = calibrate(score_split(model, data), score=score)
     confidence = result.confidence(calibration)
+    assert calibration.score == score
+    assert torch.equal(confidence, calibration.confidence(getattr(result, score)))
     threshold = float(confidence.median())
     unsure = result.abstain(calibration, threshold)
     assert isinstance(unsure, Result)
@@ -107,8 +115,46 @@ def test_abstaining_leaves_out_what_is_unsure(model, data) -> None:
         result.abstain(calibration, 90)
 
 
+def test_what_there_is_is_fitted(model, twin, data) -> None:
+    scores, other = score_split(model, data), score_split(twin, data)
+    assert calibrate(scores, "0123") == fit_calibration(scores.whole()["certainty"].levels(), "nats", "0123")
+    assert (best_score(scores), best_score(other), best_score(scores, other)) == ("certainty", "margin", "margin")
+    assert calibrate(other).unit == "probability" and confidence_report(other, PALETTE)["score"] == "margin"
+    with pytest.raises(ValueError, match="score: expected a certainty for every image, got none"):
+        calibrate(other, score="certainty")
+    with pytest.raises(ValueError, match="score: expected a certainty for every image, got none"):
+        confidence_report(other, PALETTE, score="certainty")
+    with pytest.raises(ValueError, match=f"{data.names[0]}: expected a certainty for every image, got none"):
+        score_split(twin, data, require="certainty")
+    without = replace(model.predict(data[0]["image"]), certainty=None)
+    with pytest.raises(ValueError, match="calibration: expected one of margins, since this result has no certainty"):
+        without.confidence(calibrate(scores))
+    assert torch.equal(without.confidence(calibrate(scores, score="margin")).isfinite(), without.labels >= 0)
+
+
+def test_a_certainty_that_some_images_lack_is_left_out(data) -> None:
+    inverse = InverseConfig(type="convolution", channels=8)
+    windows = InferenceConfig(mode="slide", crop=(32, 32), stride=(16, 16))
+    sliding = build_gss(tiny_recipe(inverse=inverse, inference=windows), PALETTE).eval()
+
+    class Mixed(FolderDataset):
+        def __getitem__(self, index: int) -> dict[str, object]:
+            pair, width = data[index], 32 if index == 1 else 48
+            return {**pair, "image": pair["image"][:, :, :width], "label": pair["label"][:, :width]}
+
+    mixed = Mixed(data.root, "val", PALETTE)
+    assert sliding.predict(mixed[1]["image"]).certainty is not None
+    scores = score_split(sliding, mixed)
+    assert [list(half) for half in scores.halves] == [["margin"], ["margin"]]
+    # a split whose images all have it is still reported beside a fit on one that lacks it
+    small = score_split(build_gss(tiny_recipe(inverse=inverse), PALETTE).eval(), data)
+    report = confidence_report(small, PALETTE, fit=scores)
+    assert report["score"] == "margin" and set(report["scores"]) == {"margin", "certainty"}
+    assert "ece" in report["scores"]["margin"] and "ece" not in report["scores"]["certainty"]
+
+
 def test_margins_of_two_units_are_not_mixed(model, twin, data) -> None:
-    calibration = calibrate(score_split(model, data))
+    calibration = calibrate(score_split(model, data), score="margin")
     with pytest.raises(ValueError, match="calibration: expected one of margins in probability, got .* in levels"):
         twin.predict(data[0]["image"]).confidence(calibration)
     windows = InferenceConfig(mode="slide", crop=(32, 32), stride=(16, 16))
