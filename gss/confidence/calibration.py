@@ -81,7 +81,7 @@ def feature(score: Tensor, unit: Unit) -> Tensor:
 
     For a certainty -H the log-odds of exp(-H), the probability of each of exp(H) classes that are equally likely;
     slope 1 and intercept 0 then leave that reading as it is. It was the likeliest of -H, -sqrt(H), exp(-H) and this on
-    generated scenes and within 0.3 % of the likeliest on CamVid (benchmarks/confidence_study.py).
+    CamVid and on generated scenes (benchmarks/confidence_study.py).
 
     For a margin m in levels its square. If painted colours scatter evenly around the right one, the log-odds of the
     nearest colour against the second are proportional to the difference of their squared distances, which is m times

@@ -12,10 +12,10 @@ Contract: half precision operands are multiplied as they are and summed in float
 only if it is strictly better, and the lowest column of a tile wins, so ties go to the lowest index. A maximum never
 returns NaN while it has a number, so NaN never wins; a row with nothing else gives 0.
 
-Not measured yet: no GPU was available. docs/kernels/static.md has registers and instructions per score; the floor at
-73728 x 8192 x 256 is 0.391 ms on an H200 (790 TFLOP/s). It loses to cuBLAS and an argmax where the product itself is
-all there is (C of thousands) and its tiles reach less of the peak than cuBLAS's; it then still saves the N x V
-scores.
+On an H200, bfloat16, 73728 x 8192: 0.705 ms at 256 features (torch.mm alone 0.565, with its argmin 1.65) and 3.89 ms at
+2048 (3.42 and 4.75). docs/kernels/static.md has registers and instructions per score. It loses to cuBLAS and an argmax
+where the product itself is all there is (C of thousands) and its tiles reach less of the peak than cuBLAS's; it then
+still saves the N x V scores.
 """
 
 from __future__ import annotations

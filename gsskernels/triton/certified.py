@@ -9,9 +9,10 @@ How far a score can be from the real one, and so which rows are decided, is in d
 Contract: the answer is the reference's, scored in float64; ties and near-ties reach pass 3, where equal sums have equal
 bits and the lowest index wins; NaN, infinities and overflows of float16 make a bound that certifies nothing.
 
-Not measured yet: no GPU was available. By the same arithmetic on a CPU, 1024 rows, V = 8192, D = 256: of independent
-Gaussian rows 7.9 % go to pass 2 and 1.1 % to pass 3; of rows 0.7 standard deviations from a code, none. It loses
-where most rows tie, for instance between equal codes: then all of it is float64.
+73728 x 8192 x 256 on an H200: 1.56 ms, of it 1.23 in passes 1 and 2 and 0.33 in pass 3; torch.mm alone 6.55 in float32,
+and 2.3 with the argmin in TF32, which does not decide exactly. By the same arithmetic on a CPU, 1024 rows, V = 8192, D
+= 256: of independent Gaussian rows 7.9 % go to pass 2 and 1.1 % to pass 3; of rows 0.7 standard deviations from a code,
+none. It loses where most rows tie, for instance between equal codes: then all of it is float64.
 """
 
 from __future__ import annotations

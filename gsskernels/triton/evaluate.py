@@ -6,8 +6,9 @@
 kernel; at equal size, and with "rgb", decoding itself counts. Arithmetic and contract are those of decode.py, resize.py
 and confusion.py.
 
-Not measured yet: no GPU was available. Compiled for sm_80 to sm_100: at most 128 registers, no spills; voting and
-counting take 71 instructions a pixel where a warp agrees, 59 more where it votes.
+256 x 512 against 1024 x 2048 on an H200: 36 us for K = 19, of it 22 voting and counting and 6 the sum of the partial
+counts; 45 for K = 150. Compiled for sm_80 to sm_100: at most 128 registers, no spills; voting and counting take 71
+instructions a pixel where a warp agrees, 59 more where it votes.
 Loses: at equal sizes it saves no more than writing and reading the labels once.
 """
 

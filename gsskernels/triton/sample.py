@@ -11,8 +11,8 @@ Contract: as `gsskernels.linear_sample` documents; float32 logits of float32 ope
 each (about the rounding of float32), of half precision operands from their own products. float64 operands are the
 reference's.
 
-Not measured yet: no GPU was available. Ten Philox rounds and two logarithms a score cost about as much as a product
-of 512 features; with fewer features the noise is what it waits for.
+Right on an H200, not timed there yet. Ten Philox rounds and two logarithms a score cost about as much as a product of
+512 features; with fewer features the noise is what it waits for.
 """
 
 from __future__ import annotations
