@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 JOBS ?= 2
 
-.PHONY: install test lint demo sanitize bench bench-report check-triton check-gpu tune
+.PHONY: install test lint demo sanitize bench bench-report check-triton check-gpu check-gpu-model tune
 
 install: $(STAMP)
 
@@ -52,6 +52,10 @@ check-triton: install
 ANY_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 check-gpu:
 	$(ANY_PYTHON) -m benchmarks.gpu $(if $(OUT),--out $(OUT)) $(if $(PHASES),--phases $(PHASES))
+
+# The model there: needs what gss needs, and xformers to compare.
+check-gpu-model:
+	$(ANY_PYTHON) -m benchmarks.model.gpu --out $(or $(OUT),benchmarks/results)/model-gpu.json
 
 tune:
 	$(ANY_PYTHON) -m gsskernels.tune $(if $(OUT),--out $(OUT)) $(if $(QUICK),--quick) $(if $(KERNELS),--kernels $(KERNELS))
