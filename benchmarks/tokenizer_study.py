@@ -1,6 +1,6 @@
 """Which compact tokenizer? Reconstruct-only mIoU against tokens an image and cost, on one data folder.
 
-    python benchmarks/tokenizer_study.py --data DIR --out study.json
+    python benchmarks/tokenizer_study.py --data DIR --out study.json --seeds 0 1
 
 Every variant is the recipe's tokenizer with a few fields changed, trained for the same number of steps on the same
 crops, then measured like `gss ceiling`. Rows are added to the JSON file as they finish; a finished variant is skipped.
@@ -55,19 +55,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file with one row a variant")
     parser.add_argument("--recipe", default="camvid-small")
     parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
-    done = {(row["variant"], row["steps"]) for row in rows}
+    done = {(row["variant"], row["steps"], row["seed"]) for row in rows}
     for name, overrides in VARIANTS.items():
-        if (name, arguments.steps) in done:
-            continue
-        rows.append(measure(name, overrides, arguments))
-        write_text(arguments.out, json.dumps(rows, indent=2) + "\n")
+        for seed in arguments.seeds:
+            if (name, arguments.steps, seed) in done:
+                continue
+            rows.append(measure(name, overrides, seed, arguments))
+            write_text(arguments.out, json.dumps(rows, indent=2) + "\n")
     show(rows)
 
 
-def measure(name: str, overrides: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
-    recipe = load_recipe(arguments.recipe, [*overrides, f"tokenizer_stage.steps={arguments.steps}"])
+def measure(name: str, overrides: list[str], seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    recipe = load_recipe(arguments.recipe, [*overrides, f"tokenizer_stage.steps={arguments.steps}", f"seed={seed}"])
     data = find_training_data(recipe, arguments.data)
     torch.manual_seed(derive_seed(recipe.seed, "weights"))
     model = build_gss(recipe, data.palette)
@@ -81,6 +83,7 @@ def measure(name: str, overrides: list[str], arguments: argparse.Namespace) -> d
     return {
         "variant": name,
         "steps": arguments.steps,
+        "seed": seed,
         "seconds": round(seconds, 1),
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
@@ -96,11 +99,14 @@ def measure(name: str, overrides: list[str], arguments: argparse.Namespace) -> d
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    table = Table("variant", "steps", "parameters", "tokens/image", "ceiling", "at full size", "codes used", "seconds")
+    table = Table(
+        "variant", "steps", "seed", "parameters", "tokens/image", "ceiling", "at full size", "codes used", "seconds"
+    )
     for row in rows:
         table.add_row(
             row["variant"],
             str(row["steps"]),
+            str(row["seed"]),
             f"{row['parameters']:,}",
             f"{row['tokens_per_image']:,.0f}",
             f"{100 * row['mIoU']:.1f} %",
