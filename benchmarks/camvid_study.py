@@ -55,11 +55,11 @@ class Case:
     def folder(self, recipe: str) -> Path:
         return self.arguments.runs / f"{recipe}-{self.seed}"
 
-    def measure(self) -> None:
-        """Train and score. Raises RuntimeError with the end of the output of a command that fails."""
+    def train_and_score(self) -> None:
+        """Raises RuntimeError with the end of the output of a command that fails."""
         data = ["--data", str(self.arguments.data)]
         device = ["--device", self.arguments.device] if self.arguments.device else []
-        if not (self.run / "model.safetensors").exists():
+        if not self.trained():
             self.command("train", ["train", *data, "--out", str(self.run), *self.settings()])
         if not (self.run / "val.json").exists():
             self.command("evaluate", ["evaluate", str(self.run), *data, *device, "--calibration", "--json",
@@ -83,6 +83,10 @@ class Case:
         if done.returncode:
             raise RuntimeError(f"{log}: ended with {done.returncode}\n{log.read_text()[-2000:]}")
         print(f"{self.run.name}: {name} took {time.monotonic() - start:.0f} s", flush=True)
+
+    def trained(self) -> bool:
+        """config.json is what a run gets last."""
+        return (self.run / "config.json").exists()
 
     def finished(self) -> bool:
         scores = ["val.json"] if self.recipe.endswith("-twin") else ["val.json", "ceiling.json"]
@@ -108,13 +112,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time (default: 1)")
     parser.add_argument("--threads", type=int, default=1, help="of a case (default: 1)")
     parser.add_argument("--device", help="to evaluate on; training takes a GPU where there is one")
-    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="of every recipe")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key.path=value", help="of every recipe; before --seeds and --recipes"
+    )
     arguments = parser.parse_intermixed_args()
     arguments.runs.mkdir(parents=True, exist_ok=True)
     cases = {(recipe, seed): Case(recipe, seed, arguments) for recipe in arguments.recipes for seed in arguments.seeds}
     for (recipe, seed), case in cases.items():
         base = BUILT_ON.get(recipe)
-        if base is not None and (base, seed) not in cases and not (case.folder(base) / "model.safetensors").exists():
+        if base is not None and (base, seed) not in cases and not Case(base, seed, arguments).trained():
             parser.error(f"--recipes: {recipe} starts from {base}, which is neither named nor in {case.folder(base)}")
     failed = {}
     for key, error in measure(cases, arguments):
@@ -145,7 +151,7 @@ def measure(
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for recipe, seed in order:
             base = done.get((BUILT_ON[recipe], seed)) if recipe in BUILT_ON else None
-            done[recipe, seed] = pool.submit(after, base, cases[recipe, seed].measure)
+            done[recipe, seed] = pool.submit(after, base, cases[recipe, seed].train_and_score)
         keys = {future: key for key, future in done.items()}
         for future in as_completed(keys):
             yield keys[future], future.exception()
@@ -172,15 +178,17 @@ def show(rows: list[dict[str, Any]]) -> None:
             values(lambda found: 100 * found["mAcc"]),
             values(lambda found: 100 * found["aAcc"]),
             values(lambda found: 100 * found["ceiling"]["mIoU_full_size"] if "ceiling" in found else None),
-            values(lambda found: 100 * margin_ece(found, "before")),
-            values(lambda found: 100 * margin_ece(found, "after")),
+            values(lambda found: 100 * calibration_error(found, "before")),
+            values(lambda found: 100 * calibration_error(found, "after")),
             values(lambda found: sum(stage["minutes"] for stage in found["stages"].values())),
         )
     Console(width=170).print(table)
 
 
-def margin_ece(found: dict[str, Any], when: str) -> float:
-    error: float = found["confidence"]["scores"]["margin"]["ece"][when]["width"]
+def calibration_error(found: dict[str, Any], when: str) -> float:
+    """Of the score that the run's confidence is fitted on."""
+    confidence = found["confidence"]
+    error: float = confidence["scores"][confidence["score"]]["ece"][when]["width"]
     return error
 
 

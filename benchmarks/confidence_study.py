@@ -135,7 +135,7 @@ def compare_votes(model: gss.GSS, dataset: FolderDataset, every: int) -> dict[st
             "margin": feature(result.margin, result.margin_unit),
             "vote entropy": -drawn.entropy,
             "agreement": (drawn.maps == result.labels).float().mean(0),
-            "marginal entropy": feature(result.certainty, "nats"),
+            "certainty": feature(result.certainty, "nats"),
         }
         picked = {name: value.flatten()[where].double() for name, value in values.items()}
         columns.append({**picked, "right": result.labels.flatten()[where] == label[where]})
@@ -150,10 +150,10 @@ def compare_votes(model: gss.GSS, dataset: FolderDataset, every: int) -> dict[st
         ("margin",),
         ("vote entropy",),
         ("agreement",),
-        ("marginal entropy",),
+        ("certainty",),
         ("margin", "vote entropy"),
-        ("margin", "marginal entropy"),
-        ("margin", "vote entropy", "marginal entropy"),
+        ("margin", "certainty"),
+        ("margin", "vote entropy", "certainty"),
     ]
     found: dict[str, Any] = {
         "samples": max(COUNTS),

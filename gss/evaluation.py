@@ -28,7 +28,7 @@ def evaluate(model: GSS | PixelClassifier, dataset: PairDataset, progress: Progr
     metrics = SegmentationMetrics(model.palette.num_classes, model.palette.class_names)
     for index in range(len(dataset)):
         pair = dataset[index]
-        result = model.predict(pair["image"])
+        result = model.predict(pair["image"], certainty=False)
         assert isinstance(result, Result)  # one image in, one result out
         metrics.update(result.labels, pair["label"])
         if progress is not None:

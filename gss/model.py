@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 HUB = "hf://"
 
+# Values of the matrix of what tokens paint, (V, K * stride^2): 32 MiB, and a pass over it for every cell.
+MOST_PAINTED = 1 << 23
+
 
 class Painted(NamedTuple):
     """tokens (B, h, w) int64; maskige (B, 3, h*stride, w*stride) in 0..1; entropy (B, stride^2, h, w) or None."""
@@ -103,6 +106,8 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         branch = self.prior_config.pixel_branch
         self.pixel_head = PixelHead(self.encoder.channels, classes, self.prior_config) if branch != "none" else None
         self.inverse = Inverse(classes, self.inverse_config) if self.inverse_config.type != "nearest" else None
+        if self.prior_config.share_codes:
+            self.token_head.code_features.copy_(self.code_patches())
         self.token_prior = (
             TokenPrior(self.tokenizer.codes, TokenPriorConfig(**token_prior)) if token_prior is not None else None
         )
@@ -134,10 +139,15 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
             found = head.consensus(hidden, self._cell_patches(), tokenizer.codebook, classes)
             return Painted(found.tokens, tokenizer.decode_vectors(found.codes), found.entropy if certainty else None)
         tokens = head.tokens(hidden)
-        # What the many codes of the other tokenizers paint is too large a matrix.
-        compact = isinstance(self.tokenizer_config, CompactConfig)
-        entropy = head.class_entropy(hidden, self._cell_patches(), classes) if certainty and compact else None
+        entropy = None
+        if certainty and self._paints_little():
+            entropy = head.class_entropy(hidden, self._cell_patches(), classes)
         return Painted(tokens, tokenizer.decode(tokens), entropy)
+
+    def _paints_little(self) -> bool:
+        """Whether what the tokens paint is a matrix small enough to be made for the certainty alone."""
+        values = self.tokenizer.codes * self.palette.num_classes * self.tokenizer.stride**2
+        return isinstance(self.tokenizer_config, CompactConfig) and values <= MOST_PAINTED
 
     def _cell_patches(self) -> Tensor:
         return self.token_head.code_features if self.prior_config.share_codes else self.code_patches()

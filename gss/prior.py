@@ -178,7 +178,9 @@ class TokenHead(nn.Module):
         Returns:
             (B, pixels, h, w) float32.
         """
-        rows = [class_entropy(probability @ patches, classes) for probability in self.probabilities(hidden)]
+        patches = patches.float()
+        with torch.autocast(hidden.device.type, enabled=False):
+            rows = [class_entropy(probability @ patches, classes) for probability in self.probabilities(hidden)]
         return torch.stack(rows, 1).permute(0, 3, 1, 2)
 
     def consensus(self, hidden: Tensor, patches: Tensor, codebook: Tensor, classes: int) -> Consensus:
@@ -197,16 +199,20 @@ class TokenHead(nn.Module):
             classes: K.
 
         Returns:
-            The winner of every cell, the code to decode, and the entropy of the votes.
+            The winner of every cell, the code to decode in the codebook's dtype, and the entropy of the votes. All of
+            it is computed in float32, under autocast too.
         """
+        patches = patches.float()
         tokens, codes, entropy = [], [], []
-        for probability in self.probabilities(hidden):
-            votes = probability @ patches
-            winner = gsskernels.linear_argmax(votes, patches)
-            agreeing = probability * (patches[winner] @ patches.t())
-            tokens.append(winner)
-            codes.append((agreeing / agreeing.sum(-1, keepdim=True)) @ codebook)
-            entropy.append(class_entropy(votes, classes))
+        with torch.autocast(hidden.device.type, enabled=False):
+            for probability in self.probabilities(hidden):
+                votes = probability @ patches
+                winner = gsskernels.linear_argmax(votes, patches)
+                agreeing = probability * (patches[winner] @ patches.t())
+                tokens.append(winner)
+                mean = (agreeing / agreeing.sum(-1, keepdim=True)) @ codebook.float()
+                codes.append(mean.to(codebook.dtype))
+                entropy.append(class_entropy(votes, classes))
         return Consensus(
             torch.stack(tokens, 1),
             torch.stack(codes, 1).permute(0, 3, 1, 2),

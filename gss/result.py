@@ -39,7 +39,8 @@ class Result:
     name: the stem of the files `save` writes.
     certainty: float32 (H, W), minus the entropy, in nats, of the class probabilities that the tokens' distribution
         gives each pixel; 0 is sure. It finds errors better than the margin. None where the image was looked at more
-        than once, for tokenizers with too many codes (all but the compact one), and for a model without tokens.
+        than once, where tokens paint too much for it (all tokenizers but the compact one, and that with very many codes
+        and classes), and for a model without tokens.
 
     Raises TypeError or ValueError for another dtype or shape.
     """

@@ -56,11 +56,11 @@ class PixelClassifier(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=
         return F.interpolate(self.classifier(hidden).float(), size=size, mode="bilinear", align_corners=False)
 
     @torch.inference_mode()
-    def predict(self, source: Any) -> Result | list[Result]:
+    def predict(self, source: Any, *, certainty: bool = True) -> Result | list[Result]:
         """Segment an image, or a list or batch of them; see `GSS.predict`.
 
-        The result has no maskige and no tokens; its margin is the difference of the two largest class probabilities, 1
-        where there is only one class.
+        The result has no maskige, no tokens and, whatever `certainty` says, no certainty; its margin is the difference
+        of the two largest class probabilities, 1 where there is only one class.
         """
         images, names, single = to_images(source)
         self.eval()

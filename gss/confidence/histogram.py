@@ -36,8 +36,8 @@ class ScoreHistogram:
     def update(self, score: Tensor, correct: Tensor) -> None:
         """Adds pixels: `score` floating and `correct` bool, of one shape, on any device.
 
-        NaN counts as 0, infinities as the largest finite float32. Raises TypeError for other dtypes, ValueError where
-        the shapes differ.
+        NaN counts as the least sure, infinities as the largest finite float32. Raises TypeError for other dtypes,
+        ValueError where the shapes differ.
         """
         if not score.is_floating_point() or correct.dtype != torch.bool:
             raise TypeError(f"score, correct: expected floating point and bool, got {score.dtype} and {correct.dtype}")
@@ -127,7 +127,7 @@ def _harmonic(n: Tensor) -> Tensor:
 
 def _bin_of(score: Tensor) -> Tensor:
     """Bins rise with the score: the bits of a float32 do, once those of negative numbers are turned round."""
-    finite = score.float().nan_to_num(nan=0.0, posinf=LARGEST, neginf=-LARGEST) + 0.0  # -0 becomes 0
+    finite = score.float().nan_to_num(nan=-LARGEST, posinf=LARGEST, neginf=-LARGEST) + 0.0  # -0 becomes 0
     bits = finite.contiguous().view(torch.int32)
     rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
     return (rising >> DROPPED_BITS).long() + BINS // 2

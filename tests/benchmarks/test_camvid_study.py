@@ -30,7 +30,7 @@ def test_a_run_that_starts_from_another_waits_for_it(
         with lock:
             ended.append((self.recipe, self.seed))
 
-    monkeypatch.setattr(Case, "measure", train)
+    monkeypatch.setattr(Case, "train_and_score", train)
     found = dict(measure(cases(given, "camvid-small-ft", "camvid-small"), given))
     assert found == dict.fromkeys(ended)
     for seed in (0, 1):
@@ -44,7 +44,7 @@ def test_what_starts_from_a_failed_run_fails_with_its_reason(tmp_path: Path, mon
         if (self.recipe, self.seed) == ("camvid-small", 1):
             raise RuntimeError("no such data")
 
-    monkeypatch.setattr(Case, "measure", train)
+    monkeypatch.setattr(Case, "train_and_score", train)
     found = dict(measure(cases(given, "camvid-small", "camvid-small-ft", "camvid-small-twin"), given))
     failed = {key: str(error) for key, error in found.items() if error is not None}
     assert failed == {("camvid-small", 1): "no such data", ("camvid-small-ft", 1): "no such data"}
@@ -78,10 +78,10 @@ def test_finished_cases_are_written_though_others_fail(tmp_path: Path, monkeypat
             "mAcc": 0.6,
             "aAcc": 0.8,
             "stages": {},
-            "confidence": {"scores": {"margin": {"ece": ece}}},
+            "confidence": {"score": "margin", "scores": {"margin": {"ece": ece}}},
         }
 
-    monkeypatch.setattr(Case, "measure", train)
+    monkeypatch.setattr(Case, "train_and_score", train)
     monkeypatch.setattr(Case, "scores", scores)
     out = tmp_path / "study.json"
     words = ["study", str(tmp_path), "--runs", str(tmp_path / "runs"), "--out", str(out), "--seeds", "0"]

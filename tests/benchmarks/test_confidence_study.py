@@ -43,6 +43,6 @@ def test_the_study_writes_every_table(model, tmp_path: Path, monkeypatch, capsys
     log_odds = found["certainty curves"]["log-odds of exp(-H)"]
     assert log_odds["ece"] == pytest.approx(found["calibration"]["run"]["scores"]["certainty"]["ece"]["after"]["width"])
     assert 0 <= found["votes"]["margin + vote entropy"]["auroc"] <= 1
-    assert 0 <= found["votes"]["marginal entropy"]["auroc"] <= 1
+    assert 0 <= found["votes"]["certainty"]["auroc"] <= 1
     assert list(found["cost"]["median_seconds"]) == ["prediction", "1 draws", "4 draws", "16 draws"]
     assert "twin" in json.loads(capsys.readouterr().out)["calibration"]

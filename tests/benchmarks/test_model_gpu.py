@@ -32,3 +32,9 @@ def test_the_formula_and_its_gradients_are_those_of_attention(biased: bool) -> N
         assert len(got) == len(wanted) == (5 if biased else 4)
         assert all(gpu.relative(a, b) < 1e-12 for a, b in zip(got, wanted, strict=True))
     assert gpu.relative(2 * wanted[0], wanted[0]) == pytest.approx(1)
+
+
+def test_models_are_compared_on_pictures_of_several_classes() -> None:
+    for row in gpu.check_agreement("cpu"):
+        assert row["classes"] > 1 and row["tokens"] > 2, row
+        assert row["equal_tokens"] == row["equal_labels"] == 1 and not row["wrong"], row

@@ -124,3 +124,48 @@ def test_the_many_codes_of_other_tokenizers_and_the_twin_give_none() -> None:
     recipe = tiny_recipe()
     twin = gss.PixelClassifier(PALETTE.to_dict(), recipe.backbone, vars(recipe.prior))
     assert twin.predict(IMAGE).certainty is None
+
+
+def test_none_where_tokens_paint_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny()
+    painted = model.tokenizer.codes * model.palette.num_classes * model.tokenizer.stride**2
+    monkeypatch.setattr("gss.model.MOST_PAINTED", painted)
+    assert model.predict(IMAGE).certainty is not None
+    monkeypatch.setattr("gss.model.MOST_PAINTED", painted - 1)
+    assert model.predict(IMAGE).certainty is None
+
+
+@pytest.mark.parametrize("decode", ["argmax", "consensus"])
+def test_a_model_that_has_not_learned_yet_is_not_sure(decode: str) -> None:
+    recipe = tiny_recipe()
+    recipe.prior.decode, recipe.prior.share_codes = decode, True
+    torch.manual_seed(0)
+    model = build_gss(recipe, PALETTE).eval()
+    assert model.token_head.code_features.equal(model.code_patches())
+    prediction = model(IMAGE[None])
+    assert prediction.maskige.isfinite().all() and prediction.certainty.isfinite().all()
+    assert float(prediction.certainty.detach().mean()) < -0.1
+
+
+@pytest.mark.parametrize("decode", ["argmax", "consensus"])
+def test_double_precision(decode: str) -> None:
+    single = tiny(decode, share_codes=True).predict(IMAGE)
+    double = tiny(decode, share_codes=True).double().predict(IMAGE)
+    assert torch.allclose(single.certainty, double.certainty, atol=1e-4)
+    assert (single.labels == double.labels).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("decode", ["argmax", "consensus"])
+def test_autocast_keeps_the_certainty_in_float32(decode: str) -> None:
+    head = tiny(decode).token_head
+    hidden = torch.randn(1, head.free_weight.shape[1], 3, 4, generator=torch.Generator().manual_seed(1))
+    patches = one_hot([[v % 8] * 4 for v in range(len(head.free_weight))], 8)
+    with torch.no_grad():
+        wanted = head.class_entropy(hidden, patches, 8)
+        with torch.autocast("cpu", torch.bfloat16):
+            if decode == "argmax":
+                entropy = head.class_entropy(hidden, patches, 8)
+            else:
+                entropy = head.consensus(hidden, patches, torch.randn(len(patches), 5), 8).entropy
+    assert entropy.dtype == torch.float32
+    assert torch.allclose(entropy, wanted, atol=1e-5)
