@@ -29,8 +29,7 @@ def class_entropy(votes: Tensor, classes: int) -> Tensor:
 def certainty_map(entropy: Tensor, size: tuple[int, int]) -> Tensor:
     """Minus the entropy of every pixel, resized bilinearly, as margins are.
 
-    Bilinear found more errors than nearest on every run it was tried on; the entropy of resized probabilities found
-    still a few more, but takes K planes of the image's size.
+    The entropy of resized probabilities would take K planes of the image's size.
 
     Args:
         entropy: (B, stride^2, h, w), the pixels of each cell row by row.

@@ -1,1 +1,1 @@
-"""How sure a prediction is: margins and probabilities, calibrated, and how well they find errors."""
+"""How sure a prediction is: certainty and margin, calibrated, and how well they find errors."""
