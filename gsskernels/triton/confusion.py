@@ -7,8 +7,9 @@ them. Neighbouring pixels mostly agree, so pixels are taken in runs of RUN: a ru
 any other adds its pixels one by one. Programs are dealt out over private tables, at most SCRATCH bytes in all, which
 are added up at the end; one table is enough, and is the result, where pixels are few or classes many.
 
-Right on an H200 where checked (docs/performance.md), not timed there yet. Compiled for sm_80 to sm_100: 64 registers, no spills, loads of 16 bytes where
-labels are contiguous; 36 instructions a pixel, additions included; their results are not asked for (RED, not ATOM).
+Right on an H200 where checked (docs/performance.md), not timed there yet. Compiled for sm_80 to sm_100: 64 registers,
+no spills, loads of 16 bytes where labels are contiguous; 36 instructions a pixel, additions included; their results are
+not asked for (RED, not ATOM).
 Loses: noise of few classes. Every pixel is then an addition to one of a few addresses.
 """
 

@@ -10,8 +10,8 @@ that waits for memory has to spare, and rounded once (float64 input is the refer
 0..V-1 sort behind all others and are left out. An atomic add would be quicker where codes repeat little, and would
 give other bits every time.
 
-Right on an H200 where checked (docs/performance.md), not timed there yet. The bytes of 73728 x 256 float32 take 0.02 ms at 4.3 TB/s; the sort costs more
-than they do.
+Right on an H200 where checked (docs/performance.md), not timed there yet. The bytes of 73728 x 256 float32 take 0.02 ms
+at 4.3 TB/s; the sort costs more than they do.
 """
 
 from __future__ import annotations
