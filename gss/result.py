@@ -103,7 +103,8 @@ class Result:
         return overlay(self.image, self.labels, self.palette)
 
     def strip(self) -> Image.Image:
-        """Photo, tokens, maskige, overlay with legend and margin side by side; panels without data are left out."""
+        """Photo, tokens, maskige, overlay with legend, margin and certainty side by side; panels without data are left
+        out."""
         from gss.visualize import strip
 
         return strip(self)

@@ -93,8 +93,9 @@ def contact_sheet(maps: torch.Tensor, palette: Palette) -> Image.Image:
 def strip(result: Result) -> Image.Image:
     """The pictures of a prediction side by side, each with a title and a caption.
 
-    Photo, tokens, maskige, overlay with a legend of the classes in it, margin. Panels have the photo's aspect ratio
-    and fit into 640 x 960 pixels; those for which the result has no data are left out.
+    Photo, tokens, maskige, overlay with a legend of the classes in it, margin, certainty (as exp(-H), 1 over the number
+    of equally likely classes). Panels have the photo's aspect ratio and fit into 640 x 960 pixels; those for which the
+    result has no data are left out.
     """
     height, width = result.image.shape[1:]
     size = _panel_size(width, height)
@@ -113,8 +114,12 @@ def strip(result: Result) -> Image.Image:
         maskige = to_pillow(result.maskige).resize(size, Image.Resampling.NEAREST)
         panels.append(_Panel("maskige", maskige, ["what the tokens decode to"]))
     panels.append(_Panel("overlay", _overlay(photo, labels, result.palette, 0.55), [], _legend(result, column_width)))
-    bar = _scale_bar(maximum, column_width)
+    bar = _scale_bar(f"{maximum:.3g} or more", column_width)
     panels.append(_Panel("margin", margin.resize(size, Image.Resampling.BILINEAR), [], bar))
+    if result.certainty is not None:
+        certainty, _ = margin_map(result.certainty.exp(), 1.0)
+        bar = _scale_bar("one class", column_width)
+        panels.append(_Panel("certainty", certainty.resize(size, Image.Resampling.BILINEAR), [], bar))
     return _side_by_side(panels, column_width)
 
 
@@ -190,15 +195,15 @@ def _legend(result: Result, width: int) -> Image.Image:
     return image
 
 
-def _scale_bar(maximum: float, width: int) -> Image.Image:
-    """The margin's colours from 0 (unsure) to the brightest one's value."""
+def _scale_bar(brightest: str, width: int) -> Image.Image:
+    """The colours of `margin_map` from 0 (unsure) to the brightest one, and what that stands for."""
     font, bar_height = _font(14), 12
     image = Image.new("RGB", (width, bar_height + 26), BACKGROUND)
     ramp = _ramp(np.linspace(0.0, 1.0, width)[None].repeat(bar_height, axis=0))
     image.paste(Image.fromarray(ramp), (0, 2))
     draw = ImageDraw.Draw(image)
     draw.text((0, bar_height + 6), "0  unsure", fill=FAINT_INK, font=font)
-    draw.text((width, bar_height + 6), f"sure  {maximum:.3g} or more", fill=FAINT_INK, font=font, anchor="ra")
+    draw.text((width, bar_height + 6), f"sure  {brightest}", fill=FAINT_INK, font=font, anchor="ra")
     return image
 
 

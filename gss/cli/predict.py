@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"gss: error: {error}", file=sys.stderr)
             failed += 1
             continue
-        result = model.predict(image, certainty=calibration is not None and calibration.score == "certainty")
+        result = model.predict(image)
         assert isinstance(result, Result)  # one image in, one result out
         result.name = file.stem
         if calibration is not None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,16 @@ def test_strip_has_five_panels_and_three_without_a_maskige():
     left, top = 16 + 336, 16 + 28
     panel = pixels(five)[top : top + 192, left : left + 320].reshape(-1, 3)
     assert len(np.unique(panel, axis=0)) == 15
+
+
+def test_strip_shows_how_sure_the_tokens_are():
+    result = halves()
+    certainty = torch.zeros(12, 20)
+    certainty[:, 10:] = -2.0  # 7.4 classes held possible
+    six = strip(replace(result, certainty=certainty))
+    assert six.width == strip(result).width + 336
+    panel = pixels(six)[16 + 28 :][:192, 16 + 5 * 336 :][:, :320].astype(int).sum(2)
+    assert panel[:, :140].min() > panel[:, 180:].max() + 200, "the sure half is the brighter one"
 
 
 def test_strip_legend_names_only_the_classes_that_are_there():
