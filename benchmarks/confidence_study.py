@@ -7,7 +7,8 @@ probability stand beside, over all pixels of the split. Curves: which function o
 straight in. Votes: on every 97th pixel, whether the entropy of S drawn segmentations, or the share of draws that agree
 with the prediction, finds errors better than the margin, and whether both together do; beside them the certainty, minus
 the entropy of the class probabilities that the token distribution implies, which needs no draw. What is fitted is
-tested on the other half of the images. Cost: median seconds an image of a prediction and of S draws.
+tested on the other half of the images. Thresholds: what draws are like that leave unlikely tokens out. Cost: median
+seconds an image of a prediction and of S draws.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from gsskernels import info
 
 PIXEL_STEP = 97  # a prime: no column of the image is preferred
 COUNTS = (1, 4, 16)
-SHOWN = ("mIoU", "calibration", "curves", "certainty curves", "votes", "cost")
+THRESHOLDS = (0.0, 0.02, 0.1, 0.3, 1.0)
+SHOWN = ("mIoU", "calibration", "curves", "certainty curves", "votes", "thresholds", "cost")
 CURVES: dict[str, Callable[[Tensor], Tensor]] = {
     "log(1 + m)": torch.log1p,
     "sqrt(m)": torch.sqrt,
@@ -82,6 +84,7 @@ def main() -> None:
         "curves": {name: compare_curves(split, "margin", margin_curves(split)) for name, split in scores.items()},
         "certainty curves": compare_curves(scores["run"], "certainty", CERTAINTY_CURVES),
         "votes": compare_votes(model, dataset, arguments.every),
+        "thresholds": compare_thresholds(model, dataset, 10 * arguments.every),
         "cost": cost(model, dataset, arguments.timed),
     }
     write_text(arguments.out, json.dumps(found, indent=2) + "\n")
@@ -173,6 +176,27 @@ def compare_votes(model: gss.GSS, dataset: FolderDataset, every: int) -> dict[st
         histogram.update(logit, right)
         levels = histogram.levels()
         found[" + ".join(names)] = {"auroc": auroc(levels), "aurc": aurc(levels), **quality(levels, levels.score)}
+    return found
+
+
+def compare_thresholds(model: gss.GSS, dataset: FolderDataset, every: int) -> dict[str, Any]:
+    """By the least share of the likeliest token's probability that is drawn: pixels that one draw, and the modal labels
+    of all, get right; the mean vote entropy (nats); median seconds an image."""
+    found: dict[str, Any] = {"images": len(range(0, len(dataset), every)), "samples": max(COUNTS)}
+    for threshold in THRESHOLDS:
+        columns: dict[str, list[float]] = {"one draw": [], "modal labels": [], "entropy": [], "seconds": []}
+        for index in range(0, len(dataset), every):
+            pair = dataset[index]
+            start = time.perf_counter()
+            drawn = sample(model, pair["image"], samples=max(COUNTS), seed=index, threshold=threshold)
+            columns["seconds"].append(time.perf_counter() - start)
+            labelled = pair["label"] != model.palette.ignore_index
+            for name, labels in (("one draw", drawn.maps[0]), ("modal labels", drawn.labels)):
+                columns[name].append(float((labels == pair["label"])[labelled].float().mean()))
+            columns["entropy"].append(float(drawn.entropy.mean()))
+        seconds = statistics.median(columns.pop("seconds"))
+        means = {name: statistics.fmean(values) for name, values in columns.items()}
+        found[str(threshold)] = {**means, "seconds": seconds}
     return found
 
 

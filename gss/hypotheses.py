@@ -21,9 +21,13 @@ from .data.labels import save_image, write_label
 from .inference import needs_scores, pad_to_alignment, to_images
 from .model import GSS
 from .palette import Palette
+from .prior import TokenHead
 
 # Maskige pixels decoded at a time; a draw that has more is decoded alone, as `GSS.predict` does it.
 PIXELS_AT_A_TIME = 1 << 21
+
+# How often a cell's token is drawn again before the most likely one is taken.
+MOST_DRAWS = 64
 
 
 @dataclass(eq=False)
@@ -67,7 +71,13 @@ class Hypotheses:
 
 @torch.inference_mode()
 def sample(
-    model: GSS, image: Any, samples: int = 16, temperature: float = 1.0, seed: int = 0, distinct: int = 3
+    model: GSS,
+    image: Any,
+    samples: int = 16,
+    temperature: float = 1.0,
+    seed: int = 0,
+    distinct: int = 3,
+    threshold: float = 0.0,
 ) -> Hypotheses:
     """Draw segmentations of an image.
 
@@ -82,6 +92,8 @@ def sample(
             1) or differ more (above).
         seed: the same seed gives the same draws on one backend of gsskernels and one device.
         distinct: how many of the maps that differ most to name.
+        threshold: 0 to 1; tokens less likely than this share of the cell's most likely one are not drawn. 0 draws from
+            all, 1 the most likely alone.
 
     Returns:
         `Hypotheses`, on the CPU.
@@ -95,6 +107,8 @@ def sample(
     for name, value in (("samples", samples), ("distinct", distinct)):
         if value < 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold: expected a share of a probability, 0 to 1, got {threshold}")
     images, names, single = to_images(image)
     if not single:
         raise ValueError(f"image: expected one image, got {len(images)}")
@@ -109,7 +123,7 @@ def sample(
     if model.inference.unaligned == "pad":
         seen = pad_to_alignment(seen)
     _, hidden = model.trunk(model.encoder(seen))
-    tokens = draw_tokens(model, hidden, samples, temperature, seed)
+    tokens = draw_tokens(model.token_head, hidden, samples, temperature, seed, threshold)
     size = (seen.shape[-2], seen.shape[-1])
     at_a_time = max(1, PIXELS_AT_A_TIME // (tokens[0].numel() * model.tokenizer.stride**2))
     maps = torch.cat([model.classify(model.tokenizer.decode(t), size).labels for t in tokens.split(at_a_time)])
@@ -120,14 +134,65 @@ def sample(
     return Hypotheses(*cpu, distinct=chosen, palette=model.palette, name=names[0])
 
 
-def draw_tokens(model: GSS, hidden: Tensor, samples: int, temperature: float = 1.0, seed: int = 0) -> Tensor:
+def draw_tokens(
+    head: TokenHead, hidden: Tensor, samples: int, temperature: float = 1.0, seed: int = 0, threshold: float = 0.0
+) -> Tensor:
     """hidden (1, C, h, w) of the trunk -> tokens (S, h, w) int64, each draw with a seed of its own."""
     # One draw after the other: S copies of the features would cost more memory than the logits that are never stored.
     # The draws' seeds are themselves drawn, so that seed 1 does not repeat all but one of the draws of seed 0.
-    seeds = torch.randint(2**63 - 1, (samples,), generator=torch.Generator().manual_seed(seed)).tolist()
-    weight, bias = model.token_head.weight.to(hidden.dtype), model.token_head.bias.to(hidden.dtype)
-    draws = [gsskernels.linear_sample(hidden, weight, bias, temperature=temperature, seed=s, dim=1) for s in seeds]
+    weight, bias = head.weight.to(hidden.dtype), head.bias.to(hidden.dtype)
+    rows = hidden[0].flatten(1).t()
+    refused = None
+    if threshold > 0:
+        refused = Refusal(rows, weight, bias, head.tokens(hidden).flatten(), temperature * math.log(threshold))
+    draws = []
+    for s in _seeds(seed, samples):
+        tokens = gsskernels.linear_sample(hidden, weight, bias, temperature=temperature, seed=s, dim=1)
+        draws.append(tokens if refused is None else refused.redrawn(tokens.flatten(), temperature, s).view_as(tokens))
     return torch.cat(draws)
+
+
+@dataclass
+class Refusal:
+    """Draws only what is likely enough, and is exact: what is refused is drawn again, and again from all tokens.
+
+    Whether a token is likely enough takes its own logit and the largest, so that the logits of all V are never stored;
+    the k-th largest, for a top-k, would take all of them.
+
+    rows: (N, C), features of the cells. weight (V, C), bias (V,): of the token head. best: (N,), the likeliest tokens.
+    below: at most 0, how far below the best logit the least likely token may be.
+    """
+
+    rows: Tensor
+    weight: Tensor
+    bias: Tensor
+    best: Tensor
+    below: float
+
+    def redrawn(self, tokens: Tensor, temperature: float, seed: int) -> Tensor:
+        """tokens (N,), drawn -> (N,), those that are too unlikely drawn again, at last the most likely one."""
+        least = self.logits(self.best) + self.below
+        tokens = tokens.clone()
+        waiting = (self.logits(tokens) < least).nonzero()[:, 0]
+        for s in _seeds(seed, MOST_DRAWS):
+            if len(waiting) == 0:
+                return tokens
+            rows = self.rows[waiting]
+            drawn = gsskernels.linear_sample(rows, self.weight, self.bias, temperature=temperature, seed=s)
+            tokens[waiting] = drawn
+            waiting = waiting[self.logits(drawn, waiting) < least[waiting]]
+        tokens[waiting] = self.best[waiting]
+        return tokens
+
+    def logits(self, tokens: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Of one token a row: tokens (M,) and the indices of their rows, by default all -> (M,)."""
+        features = self.rows if rows is None else self.rows[rows]
+        return (features * self.weight[tokens]).sum(1) + self.bias[tokens]
+
+
+def _seeds(seed: int, count: int) -> list[int]:
+    drawn: list[int] = torch.randint(2**63 - 1, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+    return drawn
 
 
 def vote(maps: Tensor) -> tuple[Tensor, Tensor]:

@@ -50,6 +50,13 @@ def add_parser(subparsers: Subparsers) -> None:
     drawing.add_argument(
         "--temperature", metavar="T", type=above_zero, default=1.0, help="below 1 they differ less (default: 1)"
     )
+    drawing.add_argument(
+        "--threshold",
+        metavar="P",
+        type=probability,
+        default=0.0,
+        help="draw no token less likely than this share of its cell's most likely one (default: 0, draw from all)",
+    )
     drawing.add_argument("--seed", metavar="N", type=not_negative, default=0, help="of the draws (default: 0)")
     drawing.add_argument(
         "--hypotheses", metavar="M", type=positive, default=3, help="how many different ones to write (default: 3)"
@@ -98,7 +105,13 @@ def save_hypotheses(
     if isinstance(model, PixelClassifier):
         raise ValueError("--samples: expected a generative run, whose tokens can be drawn, got a pixel classifier")
     found = sample(
-        model, image, arguments.samples, arguments.temperature, seed=arguments.seed, distinct=arguments.hypotheses
+        model,
+        image,
+        arguments.samples,
+        arguments.temperature,
+        seed=arguments.seed,
+        distinct=arguments.hypotheses,
+        threshold=arguments.threshold,
     )
     found.name = name
     found.save(arguments.out)

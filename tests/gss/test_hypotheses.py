@@ -12,6 +12,7 @@ from gss.data.labels import read_image, read_label
 from gss.hypotheses import farthest_first, sample, vote
 from gss.inference import pad_to_alignment
 from gss.palette import Palette
+from gss.prior import TokenHead
 from gss.training.run import build_gss
 from tests.gss.tiny import tiny_recipe
 
@@ -46,13 +47,42 @@ def test_a_draw_is_from_the_token_heads_distribution(model) -> None:
     image = pad_to_alignment(photo(32, 48)[None])
     with torch.inference_mode():
         _, hidden = model.trunk(model.encoder(image))
-        tokens = hypotheses.draw_tokens(model, hidden, 400, temperature=0.5, seed=0)
+        tokens = hypotheses.draw_tokens(model.token_head, hidden, 400, temperature=0.5, seed=0)
         logits = torch.einsum("bchw,vc->bhwv", hidden, model.token_head.weight) + model.token_head.bias
         expected = (logits[0] / 0.5).softmax(-1)
     found = torch.nn.functional.one_hot(tokens, 32).float().mean(0)
     # chi-squared of 400 draws over 32 tokens, in 96 cells: 31 in the mean, 7.9 its standard deviation in one cell
     chi = (400 * (found - expected) ** 2 / expected.clamp_min(1e-9)).sum(-1)
     assert 28 < float(chi.mean()) < 34
+
+
+def test_unlikely_tokens_are_not_drawn_and_the_others_as_often_as_they_should_be() -> None:
+    generator = torch.Generator().manual_seed(0)
+    head = TokenHead(channels=4, codes=12)
+    with torch.inference_mode():
+        head.free_weight.copy_(torch.randn(12, 4, generator=generator))
+        hidden = torch.randn(1, 4, 8, 12, generator=generator)
+        tokens = hypotheses.draw_tokens(head, hidden, 600, temperature=0.7, seed=0, threshold=0.2)
+        logits = torch.einsum("bchw,vc->bhwv", hidden, head.weight) + head.bias
+    expected = (logits[0] / 0.7).softmax(-1)
+    allowed = expected >= 0.2 * expected.amax(-1, keepdim=True)
+    assert 2 < allowed.sum(-1).float().mean() < 6, "some are allowed, others not"
+    expected = torch.where(allowed, expected, 0) / torch.where(allowed, expected, 0).sum(-1, keepdim=True)
+    found = torch.nn.functional.one_hot(tokens, 12).float().mean(0)
+    assert (found[~allowed] == 0).all()
+    chi = (600 * (found - expected) ** 2 / expected.clamp_min(1e-9)).sum()
+    freedom = int(allowed.sum()) - allowed[..., 0].numel()
+    assert abs(float(chi) - freedom) < 4 * (2 * freedom) ** 0.5
+
+
+def test_thresholds_at_both_ends(model) -> None:
+    image = photo(32, 48)
+    assert torch.equal(sample(model, image, threshold=0.0).tokens, sample(model, image).tokens)
+    surest = sample(model, image, samples=2, threshold=1.0)
+    with torch.inference_mode():
+        _, hidden = model.trunk(model.encoder(image[None]))
+        likeliest = model.token_head.tokens(hidden)
+    assert torch.equal(surest.tokens, likeliest.expand(2, -1, -1))
 
 
 def test_seeds_and_temperature(model) -> None:
@@ -127,6 +157,9 @@ def test_bad_input_is_named(model) -> None:
         sample(gss.PixelClassifier(PALETTE.to_dict(), recipe.backbone, vars(recipe.prior)), image)
     with pytest.raises(ValueError, match="samples: expected at least 1, got 0"):
         sample(model, image, samples=0)
+    for threshold in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="threshold: expected a share of a probability, 0 to 1, got"):
+            sample(model, image, threshold=threshold)
     with pytest.raises(ValueError, match="temperature must be positive"):
         sample(model, image, temperature=0.0)
     with pytest.raises(ValueError, match="image: expected one image, got 2"):

@@ -150,12 +150,12 @@ def test_abstaining_needs_the_calibration_of_these_weights(
 
 def test_predict_draws_hypotheses(folder: Path, photo: Path, tmp_path: Path) -> None:
     command = ["predict", str(folder / "run"), str(photo), "--out", str(tmp_path), "--device", "cpu"]
-    draws = ["--samples", "4", "--hypotheses", "2", "--temperature", "0.5", "--seed", "7"]
+    draws = ["--samples", "4", "--hypotheses", "2", "--temperature", "0.5", "--seed", "7", "--threshold", "0.1"]
     assert main([*command, *draws]) == 0
     name = photo.stem
     kinds = ("entropy", "hypothesis_0", "hypothesis_1", "labels", "maskige", "modal", "overlay", "strip")
     assert sorted(file.name for file in tmp_path.iterdir()) == [f"{name}_{kind}.png" for kind in kinds]
-    found = sample(gss.load(folder / "run"), photo, samples=4, temperature=0.5, seed=7, distinct=2)
+    found = sample(gss.load(folder / "run"), photo, samples=4, temperature=0.5, seed=7, distinct=2, threshold=0.1)
     assert found.name == name
     assert torch.equal(read_label(tmp_path / f"{name}_modal.png"), found.labels)
     assert torch.equal(read_label(tmp_path / f"{name}_hypothesis_1.png"), found.maps[found.distinct[1]])
