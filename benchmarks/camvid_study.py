@@ -22,7 +22,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -51,6 +50,7 @@ class Case:
     def __init__(self, recipe: str, seed: int, arguments: argparse.Namespace) -> None:
         self.recipe, self.seed, self.arguments = recipe, seed, arguments
         self.run = self.folder(recipe)
+        self.has_tokenizer = not recipe.endswith("-twin")
 
     def folder(self, recipe: str) -> Path:
         return self.arguments.runs / f"{recipe}-{self.seed}"
@@ -64,7 +64,7 @@ class Case:
         if not (self.run / "val.json").exists():
             self.command("evaluate", ["evaluate", str(self.run), *data, *device, "--calibration", "--json",
                                       str(self.run / "val.json")])  # fmt: skip
-        if not self.recipe.endswith("-twin") and not (self.run / "ceiling.json").exists():
+        if self.has_tokenizer and not (self.run / "ceiling.json").exists():
             self.command("ceiling", ["ceiling", str(self.run), *data, *device, "--json",
                                      str(self.run / "ceiling.json")])  # fmt: skip
 
@@ -89,16 +89,16 @@ class Case:
         return (self.run / "config.json").exists()
 
     def finished(self) -> bool:
-        scores = ["val.json"] if self.recipe.endswith("-twin") else ["val.json", "ceiling.json"]
+        scores = ["val.json", "ceiling.json"] if self.has_tokenizer else ["val.json"]
         return all((self.run / name).exists() for name in scores)
 
     def scores(self) -> dict[str, Any]:
         found = row(self.run, self.run / "val.json")
         found["confidence"] = json.loads((self.run / "val.json").read_text())["confidence"]
-        ceiling = self.run / "ceiling.json"
-        if ceiling.exists():
+        if self.has_tokenizer:
+            ceiling = json.loads((self.run / "ceiling.json").read_text())
             kept = ("mIoU", "mIoU_full_size", "codes_used", "perplexity", "tokens_per_image")
-            found["ceiling"] = {key: json.loads(ceiling.read_text())[key] for key in kept}
+            found["ceiling"] = {key: ceiling[key] for key in kept}
         return found
 
 
@@ -128,7 +128,8 @@ def main() -> None:
             failed[key] = error
         rows = [case.scores() for case in cases.values() if case.finished()]
         write_text(
-            arguments.out, json.dumps({"machine": machine(), "jobs": arguments.jobs, "runs": rows}, indent=1) + "\n"
+            arguments.out,
+            json.dumps({"machine": info.collect(), "jobs": arguments.jobs, "runs": rows}, indent=1) + "\n",
         )
     show(rows)
     if failed:
@@ -157,10 +158,6 @@ def measure(
             yield keys[future], future.exception()
 
 
-def machine() -> dict[str, Any]:
-    return {**info.collect(), "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}
-
-
 def show(rows: list[dict[str, Any]]) -> None:
     table = Table("recipe", "seeds", "mIoU", "mean", "mAcc", "aAcc", "ceiling", "ECE before", "ECE after", "minutes")
     for recipe in dict.fromkeys(found["recipe"] for found in rows):
@@ -178,14 +175,14 @@ def show(rows: list[dict[str, Any]]) -> None:
             values(lambda found: 100 * found["mAcc"]),
             values(lambda found: 100 * found["aAcc"]),
             values(lambda found: 100 * found["ceiling"]["mIoU_full_size"] if "ceiling" in found else None),
-            values(lambda found: 100 * calibration_error(found, "before")),
-            values(lambda found: 100 * calibration_error(found, "after")),
+            values(lambda found: 100 * fitted_error(found, "before")),
+            values(lambda found: 100 * fitted_error(found, "after")),
             values(lambda found: sum(stage["minutes"] for stage in found["stages"].values())),
         )
     Console(width=170).print(table)
 
 
-def calibration_error(found: dict[str, Any], when: str) -> float:
+def fitted_error(found: dict[str, Any], when: str) -> float:
     """Of the score that the run's confidence is fitted on."""
     confidence = found["confidence"]
     error: float = confidence["scores"][confidence["score"]]["ece"][when]["width"]

@@ -141,9 +141,9 @@ def draw_tokens(
     # One draw after the other: S copies of the features would cost more memory than the logits that are never stored.
     # The draws' seeds are themselves drawn, so that seed 1 does not repeat all but one of the draws of seed 0.
     weight, bias = head.weight.to(hidden.dtype), head.bias.to(hidden.dtype)
-    rows = hidden[0].flatten(1).t()
     refused = None
     if threshold > 0:
+        rows = hidden[0].flatten(1).t()
         refused = Refusal(rows, weight, bias, head.tokens(hidden).flatten(), temperature * math.log(threshold))
     draws = []
     for s in _seeds(seed, samples):
@@ -169,18 +169,20 @@ class Refusal:
     best: Tensor
     below: float
 
+    def __post_init__(self) -> None:
+        self.least = self.logits(self.best) + self.below
+
     def redrawn(self, tokens: Tensor, temperature: float, seed: int) -> Tensor:
         """tokens (N,), drawn -> (N,), those that are too unlikely drawn again, at last the most likely one."""
-        least = self.logits(self.best) + self.below
         tokens = tokens.clone()
-        waiting = (self.logits(tokens) < least).nonzero()[:, 0]
+        waiting = (self.logits(tokens) < self.least).nonzero()[:, 0]
         for s in _seeds(seed, MOST_DRAWS):
             if len(waiting) == 0:
                 return tokens
             rows = self.rows[waiting]
             drawn = gsskernels.linear_sample(rows, self.weight, self.bias, temperature=temperature, seed=s)
             tokens[waiting] = drawn
-            waiting = waiting[self.logits(drawn, waiting) < least[waiting]]
+            waiting = waiting[self.logits(drawn, waiting) < self.least[waiting]]
         tokens[waiting] = self.best[waiting]
         return tokens
 

@@ -202,7 +202,7 @@ class TokenHead(nn.Module):
             The winner of every cell, the code to decode in the codebook's dtype, and the entropy of the votes. All of
             it is computed in float32, under autocast too.
         """
-        patches = patches.float()
+        patches, vectors = patches.float(), codebook.float()
         tokens, codes, entropy = [], [], []
         with torch.autocast(hidden.device.type, enabled=False):
             for probability in self.probabilities(hidden):
@@ -210,12 +210,11 @@ class TokenHead(nn.Module):
                 winner = gsskernels.linear_argmax(votes, patches)
                 agreeing = probability * (patches[winner] @ patches.t())
                 tokens.append(winner)
-                mean = (agreeing / agreeing.sum(-1, keepdim=True)) @ codebook.float()
-                codes.append(mean.to(codebook.dtype))
+                codes.append((agreeing / agreeing.sum(-1, keepdim=True)) @ vectors)
                 entropy.append(class_entropy(votes, classes))
         return Consensus(
             torch.stack(tokens, 1),
-            torch.stack(codes, 1).permute(0, 3, 1, 2),
+            torch.stack(codes, 1).permute(0, 3, 1, 2).to(codebook.dtype),
             torch.stack(entropy, 1).permute(0, 3, 1, 2),
         )
 

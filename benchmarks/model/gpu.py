@@ -3,10 +3,11 @@
     python -m benchmarks.model.gpu --out benchmarks/results/model-gpu.json [--parts attention agreement official]
 
 attention: xformers' kernel against the formula in float64, beside torch's fused attention, with and without a bias,
-forward and backward; times and peak memory of both. agreement: camvid-small with random weights on the GPU and on the
-CPU. official: one training step and one prediction of the official models with random weights, beside the bytes that
-`python -m benchmarks.model.memory` counts; and the dVAE in float16 against float32. Each part is written when it is
-done; one that fails says why and the others go on. Exit code 1 if an answer is wrong or a part failed.
+forward and backward; times (in CUDA graphs where they can be captured) and peak memory of both. agreement: camvid-small
+with random weights on the GPU and on the CPU. official: one training step and one prediction of the official models
+with random weights, beside the bytes that `python -m benchmarks.model.memory` counts; and the dVAE in float16 against
+float32. Each part is written when it is done; one that fails says why and the others go on. Exit code 1 if an answer is
+wrong or a part failed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.gpu import place as places
+from benchmarks.gpu import timing
+from benchmarks.gpu.place import NoGpu, Place
 from benchmarks.model.memory import CASES, GIB
 from gss.attention import attention, xformers_reason
 from gss.files import write_text
@@ -52,15 +56,17 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     arguments = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("nothing to check: torch sees no CUDA device", file=sys.stderr)
+    try:
+        place = places.find(dry=False)
+    except NoGpu as reason:
+        print(f"nothing to check: {reason}", file=sys.stderr)
         return 2
-    found: dict[str, Any] = {"machine": info.collect(), "xformers": xformers_version()}
+    found: dict[str, Any] = {"machine": info.collect(), "xformers": xformers_reason() or version("xformers")}
     failed = False
     for name in arguments.parts:
         start = time.monotonic()
         try:
-            found[name] = PARTS[name]()
+            found[name] = PARTS[name](place)
             failed |= any(row.get("wrong") for row in found[name])
         except Exception:
             found[name] = [{"error": traceback.format_exc()}]
@@ -72,43 +78,44 @@ def main() -> int:
     return int(failed)
 
 
-def xformers_version() -> str:
-    try:
-        return version("xformers") if xformers_reason() is None else f"not used: {xformers_reason()}"
-    except PackageNotFoundError:
-        return "imported, of unknown version"
-
-
-def check_attention() -> list[dict[str, Any]]:
-    """Relative errors (Frobenius norm) against float64; wrong if more than twice torch's and 1e-6."""
+def check_attention(place: Place) -> list[dict[str, Any]]:
     if reason := xformers_reason():
         return [{"error": reason, "wrong": True}]
-    rows = []
-    for name, (batch, heads, tokens, channels, biased) in SHAPES.items():
-        for dtype in (torch.float16, torch.bfloat16, torch.float32):
-            generator = torch.Generator("cuda").manual_seed(tokens)
-            shape = (batch, heads, tokens, channels)
-            inputs = [torch.randn(shape, generator=generator, device="cuda") for _ in range(3)]
-            bias = torch.randn(1, heads, tokens, tokens, generator=generator, device="cuda") if biased else None
-            given = [x.to(dtype) for x in inputs]
-            upstream = torch.randn(shape, generator=generator, device="cuda").to(dtype)
-            wanted = with_gradients(formula, [x.double() for x in given], bias, upstream.double())
-            ways = {"xformers": attention, "torch": fused}
-            row: dict[str, Any] = {"shape": name, "dtype": str(dtype).removeprefix("torch.")}
-            for way, function in ways.items():
-                got = with_gradients(function, given, None if bias is None else bias.to(dtype), upstream)
-                row[f"{way}_errors"] = [float(f"{relative(a, b):.2e}") for a, b in zip(got, wanted, strict=True)]
-            bias = None if bias is None else bias.to(dtype)
-            for way, milliseconds in interleaved(
-                {way: step(function, given, bias, upstream) for way, function in ways.items()}
-            ).items():
-                row[f"{way}_ms"] = round(milliseconds, 4)
-            for way, function in ways.items():
-                row[f"{way}_mib"] = round(peak(step(function, given, bias, upstream)) / 2**20, 1)
-            pairs = zip(row["xformers_errors"], row["torch_errors"], strict=True)
-            row["wrong"] = any(ours > max(2 * theirs, 1e-6) for ours, theirs in pairs)
-            rows.append(row)
-    return rows
+    dtypes = (torch.float16, torch.bfloat16, torch.float32)
+    return [attention_row(place, name, *shape, dtype) for name, shape in SHAPES.items() for dtype in dtypes]
+
+
+def attention_row(
+    place: Place, name: str, batch: int, heads: int, tokens: int, channels: int, biased: bool, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Relative errors (Frobenius norm) against float64, milliseconds and MiB of a forward and backward pass.
+
+    Wrong if an error is more than twice torch's and 1e-6.
+    """
+    generator = place.generator(tokens)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, device=place.device).to(dtype)
+
+    given = [random(batch, heads, tokens, channels) for _ in range(3)]
+    bias = random(1, heads, tokens, tokens) if biased else None
+    upstream = random(batch, heads, tokens, channels)
+    wanted = with_gradients(formula, [x.double() for x in given], bias, upstream.double())
+    row: dict[str, Any] = {"shape": name, "dtype": str(dtype).removeprefix("torch.")}
+    calls = {
+        "xformers": lambda: with_gradients(attention, given, bias, upstream),
+        "torch": lambda: with_gradients(fused, given, bias, upstream),
+    }
+    for way, call in calls.items():
+        row[f"{way}_errors"] = [float(f"{relative(a, b):.2e}") for a, b in zip(call(), wanted, strict=True)]
+        extra = timing.extra_peak(place, call, lambda result: 0)
+        row[f"{way}_mib"] = None if extra is None else round(extra / 2**20, 1)
+    variants = {way: timing.prepare(place, [call]) for way, call in calls.items()}
+    timing.measure(place, list(variants.values()), 0.0 if place.dry else 0.3)
+    for way, variant in variants.items():
+        row[f"{way}_ms"], row[f"{way}_timing"] = round(1e3 * statistics.median(variant.times), 4), variant.how
+    pairs = zip(row["xformers_errors"], row["torch_errors"], strict=True)
+    return {**row, "wrong": any(ours > max(2 * theirs, 1e-6) for ours, theirs in pairs)}
 
 
 def formula(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
@@ -128,41 +135,11 @@ def with_gradients(function: Callable[..., Tensor], inputs: list[Tensor], bias: 
     return (out.detach(), *torch.autograd.grad(out, leaves, up))
 
 
-def step(function: Callable[..., Tensor], given: list[Tensor], bias: Tensor | None, up: Tensor) -> Callable[[], Any]:
-    return lambda: with_gradients(function, given, bias, up)
-
-
 def relative(got: Tensor, wanted: Tensor) -> float:
     return float((got.double() - wanted).norm() / wanted.norm())
 
 
-def interleaved(ways: dict[str, Callable[[], Any]], rounds: int = 20) -> dict[str, float]:
-    """Median milliseconds a call of each, in turns, by events; the first three rounds are not counted."""
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    for turn in range(rounds + 3):
-        for way, call in ways.items():
-            first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            torch.cuda.synchronize()
-            first.record()
-            call()
-            last.record()
-            last.synchronize()
-            if turn >= 3:
-                times[way].append(first.elapsed_time(last))
-    return {way: statistics.median(values) for way, values in times.items()}
-
-
-def peak(call: Callable[[], Any]) -> int:
-    """Bytes that a call takes beyond what was there."""
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    call()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before
-
-
-def check_agreement(device: str = "cuda") -> list[dict[str, Any]]:
+def check_agreement(place: Place) -> list[dict[str, Any]]:
     """Of random weights, which leave near ties that rounding decides: wrong below 98 %, and where there is nothing to
     compare because the picture has one class or the maskige no numbers."""
     rows = []
@@ -174,7 +151,8 @@ def check_agreement(device: str = "cuda") -> list[dict[str, Any]]:
         images = torch.randint(0, 256, (1, 3, 360, 480), dtype=torch.uint8)
         with torch.inference_mode():
             here = model(images)
-            there = type(here)(*(x.cpu() if x is not None else None for x in model.to(device)(images.to(device))))
+            moved = model.to(place.device)(images.to(place.device))
+        there = type(here)(*(x.cpu() if x is not None else None for x in moved))
         tokens = float(torch.eq(here.tokens, there.tokens).double().mean())
         labels = float(torch.eq(here.labels, there.labels).double().mean())
         classes, finite = len(here.labels.unique()), bool(here.maskige.isfinite().all())
@@ -184,53 +162,56 @@ def check_agreement(device: str = "cuda") -> list[dict[str, Any]]:
     return rows
 
 
-def check_official() -> list[dict[str, Any]]:
-    rows = []
+def check_official(place: Place) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
     for name, side, batch in CASES[:2]:
         recipe = load_recipe(name)
-        with torch.device("cuda"):
+        with place.device:
             model = build_gss(recipe, get_palette(recipe.palette))
-        stage: PriorTraining | InverseTraining
-        ones = torch.ones(model.palette.num_classes, device="cuda")
-        stage = (PriorTraining(model, ones) if model.inverse is None else InverseTraining(model, ones)).cuda()
-        data = {
-            "image": torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device="cuda"),
-            "label": torch.randint(0, model.palette.num_classes, (batch, side, side), device="cuda").to(torch.uint8),
-        }
-        row: dict[str, Any] = {"recipe": name, "side": side, "batch": batch}
-        for precision, enabled in (("float32", False), ("bfloat16", True)):
-
-            def train(stage: Any = stage, data: Any = data, enabled: bool = enabled) -> None:
-                stage.zero_grad(set_to_none=True)
-                with torch.autocast("cuda", torch.bfloat16, enabled=enabled):
-                    loss = stage(data)["loss"]
-                loss.backward()
-
-            @torch.inference_mode()
-            def predict(model: GSS = model, data: Any = data, enabled: bool = enabled) -> None:
-                with torch.autocast("cuda", torch.bfloat16, enabled=enabled):
-                    model(data["image"])
-
-            stage.train()
-            train()
-            stage.zero_grad(set_to_none=True)  # a step would let go of these first, and take less than it needs
-            row[f"step_{precision}_gib"] = round(peak(train) / GIB, 2)
-            row[f"step_{precision}_ms"] = round(interleaved({"step": train}, 8)["step"], 1)
-            stage.zero_grad(set_to_none=True)
-            model.eval()
-            predict()
-            row[f"predict_{precision}_gib"] = round(peak(predict) / GIB, 2)
-            row[f"predict_{precision}_ms"] = round(interleaved({"predict": predict}, 8)["predict"], 1)
-        rows.append(row)
+        rows += [official_row(place, name, model, side, batch, dtype) for dtype in (torch.float32, torch.bfloat16)]
     rows.append(dalle_in_float16(model))
     return rows
+
+
+def official_row(place: Place, name: str, model: GSS, side: int, batch: int, dtype: torch.dtype) -> dict[str, Any]:
+    """GiB beyond what was there and milliseconds of a step and of a prediction."""
+    classes = model.palette.num_classes
+    training = PriorTraining if model.inverse is None else InverseTraining
+    stage = training(model, torch.ones(classes)).to(place.device)
+    image = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=place.device)
+    label = torch.randint(0, classes, (batch, side, side), dtype=torch.uint8, device=place.device)
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(place.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+    def step() -> None:
+        stage.zero_grad(set_to_none=True)
+        with autocast():
+            loss = stage({"image": image, "label": label})["loss"]
+        loss.backward()
+
+    @torch.inference_mode()
+    def predict() -> None:
+        with autocast():
+            model(image)
+
+    row: dict[str, Any] = {"recipe": name, "side": side, "batch": batch, "dtype": str(dtype).removeprefix("torch.")}
+    for way, call in (("step", step), ("predict", predict)):
+        stage.train(way == "step")
+        call()
+        stage.zero_grad(set_to_none=True)  # a step would let go of these first, and take less than it needs
+        extra = timing.extra_peak(place, call, lambda result: 0)
+        row[f"{way}_gib"] = None if extra is None else round(extra / GIB, 2)
+        row[f"{way}_ms"] = round(1e3 * timing.alone(place, call), 1)
+        stage.zero_grad(set_to_none=True)
+    return row
 
 
 @torch.inference_mode()
 def dalle_in_float16(model: GSS) -> dict[str, Any]:
     """The largest difference of decoded colours, in levels of 0..255, on the same tokens."""
     tokenizer: Any = model.tokenizer
-    tokens = torch.randint(0, tokenizer.codes, (1, 96, 96), device="cuda")
+    tokens = torch.randint(0, tokenizer.codes, (1, 96, 96), device=tokenizer.codebook.device)
     single = tokenizer.decode(tokens).float()
     half = tokenizer.set_precision(torch.float16).decode(tokens).float()
     assert not half.equal(single)  # rounded otherwise, or the comparison says nothing
@@ -240,7 +221,7 @@ def dalle_in_float16(model: GSS) -> dict[str, Any]:
     return {"dvae": "float16 against float32", "largest": largest, "mean": mean, "finite": finite, "wrong": wrong}
 
 
-PARTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+PARTS: dict[str, Callable[[Place], list[dict[str, Any]]]] = {
     "attention": check_attention,
     "agreement": check_agreement,
     "official": check_official,
