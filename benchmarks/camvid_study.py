@@ -28,7 +28,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.collect_runs import row
-from gss.files import write_text
+from gss.io.files import write_text
 from gsskernels import info
 
 RECIPES = (

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import gss
-from gss.files import write_text
-from gss.training import read_metrics
+from gss.io.files import write_text
+from gss.training.metrics_log import read_metrics
 
 
 def main() -> None:

@@ -27,12 +27,12 @@ from torch.nn import functional as F
 
 import gss
 from gss.cli.models import load_model
-from gss.confidence.calibration import calibration_error, feature, fit_logistic
-from gss.confidence.histogram import Levels, ScoreHistogram, aurc, auroc
-from gss.confidence.measure import SplitScores, confidence_report, score_split
-from gss.data.folder import FolderDataset
-from gss.files import write_text
-from gss.hypotheses import sample
+from gss.data.sources.folder import FolderDataset
+from gss.evaluation.confidence import SplitScores, confidence_report, score_split
+from gss.io.files import write_text
+from gss.prediction.calibration import calibration_error, feature, fit_logistic
+from gss.prediction.histogram import Levels, ScoreHistogram, aurc, auroc
+from gss.prediction.hypotheses import sample
 from gsskernels import info
 
 PIXEL_STEP = 97  # a prime: no column of the image is preferred

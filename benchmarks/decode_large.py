@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from gss.files import write_text
+from gss.io.files import write_text
 from gss.palette import get_palette
 
 PALETTE = get_palette("cityscapes")

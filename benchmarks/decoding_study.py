@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import gss
-from gss.data.folder import FolderDataset
-from gss.files import write_text
-from gss.inference import ALIGNMENT
-from gss.metrics import SegmentationMetrics
+from gss.data.sources.folder import FolderDataset
+from gss.evaluation.metrics import SegmentationMetrics
+from gss.io.files import write_text
+from gss.model.views.windows import ALIGNMENT
 
 
 def main() -> None:

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 
 import gss
-from gss.data.folder import FolderDataset
-from gss.files import write_text
-from gss.metrics import SegmentationMetrics
+from gss.data.sources.folder import FolderDataset
+from gss.evaluation.metrics import SegmentationMetrics
+from gss.io.files import write_text
 from gss.training.metrics_log import read_metrics
 from gsskernels import _dispatch, info
 

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from gss.cli.arguments import not_negative, positive, size
-from gss.colors.fit import fit_palette
-from gss.data.labels import write_label
+from gss.io.labels import write_label
 from gss.palette import Palette, get_palette
+from gss.palettes.files import write_palette
+from gss.palettes.fit import fit_palette
 
 SPLITS = ("train", "val")
 # Share of the class of rank r is proportional to (r + 1)^-POWER.
@@ -61,7 +62,7 @@ def write_label_maps(root: Path, palette: Palette, train: int, val: int, shape: 
         for index in range(count):
             labels = label_map(palette.num_classes, shape, np.random.default_rng((seed, split_id, index)))
             write_label(folder / f"{index:05d}.png", torch.from_numpy(labels), palette)
-    palette.save(root / "palette.json")
+    write_palette(root / "palette.json", palette)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import gsskernels
 from gss.config import CompactConfig, DalleConfig, TokenizerConfig, VqganConfig
-from gss.tokenizers.protocol import build_tokenizer
+from gss.model.tokenizers.protocol import build_tokenizer
 
 assert gsskernels  # registers the operators
 

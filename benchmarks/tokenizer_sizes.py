@@ -31,11 +31,12 @@ from torch import Tensor
 from benchmarks.tokenizer_cost import tokenizer_cost
 from gss.config import AugmentationConfig, CompactConfig, DalleConfig, Recipe, StageConfig
 from gss.convert.dalle import read_dalle
-from gss.data.layouts import detect_label_layout, open_dataset
-from gss.files import write_text
+from gss.data.sources.layouts import detect_label_layout, open_dataset
+from gss.evaluation.ceiling import ceiling
+from gss.io.files import write_text
+from gss.model.codec import MaskigeCodec
+from gss.model.tokenizers.protocol import build_tokenizer
 from gss.palette import get_palette
-from gss.reconstruction import MaskigeCodec, ceiling
-from gss.tokenizers.protocol import build_tokenizer
 from gss.training.data import TrainingData, find_training_data
 from gss.training.losses import class_weights
 from gss.training.run import run_stage

@@ -21,10 +21,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from gss.data.folder import FolderDataset
-from gss.files import write_text
-from gss.recipe import load_recipe
-from gss.reconstruction import ceiling
+from gss.config.loading import load_recipe
+from gss.data.sources.folder import FolderDataset
+from gss.evaluation.ceiling import ceiling
+from gss.io.files import write_text
 from gss.training.data import find_training_data
 from gss.training.losses import class_weights
 from gss.training.run import build_gss, run_stage

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.variants.measure import measure
 from benchmarks.variants.table import CAUSES, TABLE_1, VARIANTS
 from gss.config import Recipe
-from gss.files import write_text
-from gss.recipe import load_recipe
+from gss.config.loading import load_recipe
+from gss.io.files import write_text
 from gss.training.data import TrainingData, find_training_data
 from gss.training.losses import class_weights
 from gss.training.run import build_gss, run_stage

@@ -2,11 +2,11 @@
 
     import gss
 
-    model = gss.load("runs/demo")
+    model = gss.load("runs/demo/run")
     result = model.predict("street.jpg")
     result.save("out")
 
-Importing `gss` is cheap: what stands below is imported when it is first used.
+`import gss` is cheap: each public name is imported at its first use.
 """
 
 from __future__ import annotations
@@ -14,25 +14,46 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gss._version import __version__
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gss.decoding import Decoded, decode
-    from gss.model import GSS, load
+    from gss.config.loading import list_recipes, load_recipe
+    from gss.evaluation.scores import evaluate
+    from gss.model.classifier import PixelClassifier
+    from gss.model.gss import GSS
+    from gss.model.loading import load
+    from gss.model.result import Result
     from gss.palette import Palette
-    from gss.result import Result
-    from gss.twin import PixelClassifier
+    from gss.prediction.painted import Decoded, decode
+    from gss.training.run import train
 
-__all__ = ["GSS", "Decoded", "Palette", "PixelClassifier", "Result", "__version__", "decode", "load"]
+__all__ = [
+    "GSS",
+    "Decoded",
+    "Palette",
+    "PixelClassifier",
+    "Result",
+    "__version__",
+    "decode",
+    "evaluate",
+    "list_recipes",
+    "load",
+    "load_recipe",
+    "train",
+]
 
 _HOME = {
-    "Decoded": "gss.decoding",
-    "GSS": "gss.model",
+    "Decoded": "gss.prediction.painted",
+    "GSS": "gss.model.gss",
     "Palette": "gss.palette",
-    "PixelClassifier": "gss.twin",
-    "Result": "gss.result",
-    "decode": "gss.decoding",
-    "load": "gss.model",
+    "PixelClassifier": "gss.model.classifier",
+    "Result": "gss.model.result",
+    "decode": "gss.prediction.painted",
+    "evaluate": "gss.evaluation.scores",
+    "list_recipes": "gss.config.loading",
+    "load": "gss.model.loading",
+    "load_recipe": "gss.config.loading",
+    "train": "gss.training.run",
 }
 
 

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gss.files import write_text
-
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -147,14 +145,6 @@ class Palette:
             ignore_color=values.get("ignore_color", (0, 0, 0)),
             ignore_index=values.get("ignore_index", 255),
         )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the palette as JSON, one class a line."""
-        values = {key: json.dumps(value, ensure_ascii=False) for key, value in self.to_dict().items()}
-        for key, rows in (("classes", self.class_names), ("colors", self.colors)):
-            values[key] = "[\n    " + ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n  ]"
-        text = "{\n" + ",\n".join(f'  "{key}": {value}' for key, value in values.items()) + "\n}\n"
-        write_text(path, text)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Palette:

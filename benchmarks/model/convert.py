@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from gss.swin import relative_position_index
+from gss.model.swin import relative_position_index
 
 COMMAND = "import sys; from gss.cli import main; sys.exit(main())"
 

@@ -31,11 +31,11 @@ from benchmarks.gpu import place as places
 from benchmarks.gpu import timing
 from benchmarks.gpu.place import NoGpu, Place
 from benchmarks.model.memory import CASES, GIB
-from gss.attention import attention, xformers_reason
-from gss.files import write_text
-from gss.model import GSS
+from gss.config.loading import load_recipe
+from gss.io.files import write_text
+from gss.model.attention import attention, xformers_reason
+from gss.model.gss import GSS
 from gss.palette import get_palette
-from gss.recipe import load_recipe
 from gss.training.run import build_gss
 from gss.training.stages import InverseTraining, PriorTraining
 from gsskernels import info

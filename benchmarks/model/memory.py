@@ -28,11 +28,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.kernels import official
-from gss.files import write_text
-from gss.model import GSS
+from gss.config.loading import load_recipe
+from gss.io.files import write_text
+from gss.model.gss import GSS
+from gss.model.tokenizers.dalle import DalleTokenizer
 from gss.palette import get_palette
-from gss.recipe import load_recipe
-from gss.tokenizers.dalle import DalleTokenizer
 from gss.training.run import build_gss
 from gss.training.stages import InverseTraining, PriorTraining
 
@@ -159,9 +159,9 @@ def official_formulas() -> Iterator[None]:
         "gsskernels.linear_cross_entropy": cross_entropy,
         "gsskernels.label_resize": label_resize,
         "gss.training.stages.upsampled_cross_entropy": upsampled,
-        "gss.tokenizers.dalle.DalleTokenizer.decode": decode_tokens,
-        "gss.tokenizers.bands.BAND_BYTES": 1 << 60,
-        "gss.swin.BAND_VALUES": 1 << 60,
+        "gss.model.tokenizers.dalle.DalleTokenizer.decode": decode_tokens,
+        "gss.model.tokenizers.bands.BAND_BYTES": 1 << 60,
+        "gss.model.swin.BAND_VALUES": 1 << 60,
     }
     patches = [mock.patch(name, value) for name, value in replaced.items()]
     for patch in patches:

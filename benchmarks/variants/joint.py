@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gss.config import PosteriorConfig
-from gss.model import GSS
+from gss.model.gss import GSS
 from gss.training.posterior import PosteriorTraining
 
 

@@ -15,10 +15,10 @@ from benchmarks.variants.joint import ChangedTraining
 from benchmarks.variants.palettes import study_palette
 from benchmarks.variants.table import Variant
 from gss.config import InverseConfig, Recipe
-from gss.data.layouts import open_dataset
-from gss.model import GSS
+from gss.data.sources.layouts import open_dataset
+from gss.evaluation.ceiling import ceiling
+from gss.model.gss import GSS
 from gss.palette import Palette
-from gss.reconstruction import ceiling
 from gss.training.data import TrainingData
 from gss.training.losses import class_weights
 from gss.training.metrics_log import read_metrics

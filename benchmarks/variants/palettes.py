@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from gss.colors.assign import pair_weights
-from gss.colors.fit import fit_palette
 from gss.data.adjacency import touching_classes
 from gss.palette import Palette
+from gss.palettes.assign import pair_weights
+from gss.palettes.fit import fit_palette
 from gss.training.data import TrainingData
 
 # Levels of 255 that colours around grey lie from it, one standard deviation: a tenth of the cube's side.

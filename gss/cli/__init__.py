@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gss._version import __version__
+from gss import __version__
 from gss.cli import ceiling, convert, data, decode, demo, evaluate, info, palette, predict, sample, tokenizer, train
 from gss.cli.arguments import override
 

@@ -28,8 +28,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from gss.cli.output import class_table, emit, progress
-    from gss.reconstruction import ceiling
-    from gss.report import percent
+    from gss.evaluation.ceiling import ceiling
+    from gss.evaluation.metrics import percent
 
     codec = load_codec(arguments)
     dataset = open_labels(arguments, codec)

@@ -10,7 +10,7 @@ from gss.cli.arguments import add_run
 
 if TYPE_CHECKING:
     from gss.data.pairs import PairDataset
-    from gss.reconstruction import Codec
+    from gss.model.codec import Codec
 
 
 def add_codec(parser: argparse.ArgumentParser) -> None:
@@ -40,15 +40,15 @@ def load_codec(arguments: argparse.Namespace) -> Codec:
 
     source = codec_source(arguments)
     if arguments.model is not None:
-        from gss.codec_run import load_codec as load_run
+        from gss.model.loading import load_codec as load_run
 
         return load_run(source).to(find_device(arguments.device))
     if arguments.palette is None:
         raise ValueError("expected --palette NAME or FILE with --dalle and --vqgan, since those know no classes")
     from gss.convert.dalle import read_dalle
     from gss.convert.vqgan import read_vqgan
+    from gss.model.codec import MaskigeCodec
     from gss.palette import get_palette
-    from gss.reconstruction import MaskigeCodec
 
     palette = get_palette(arguments.palette)
     if arguments.vqgan is not None:
@@ -61,7 +61,7 @@ def load_codec(arguments: argparse.Namespace) -> Codec:
 
 def open_labels(arguments: argparse.Namespace, codec: Codec) -> PairDataset:
     """The split that `add_data`'s arguments name; its images may be missing."""
-    from gss.data.layouts import detect_label_layout, open_dataset
+    from gss.data.sources.layouts import detect_label_layout, open_dataset
 
     layout = arguments.layout or detect_label_layout(arguments.data)
     return open_dataset(

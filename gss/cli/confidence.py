@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from gss.confidence.calibration import Calibration
+    from gss.prediction.calibration import Calibration
 
 WEIGHTS = "model.safetensors"
 
@@ -31,7 +31,7 @@ def load_calibration(run: Path) -> Calibration:
 
     Raises FileNotFoundError where there is none, ValueError for one of other weights and for a damaged file.
     """
-    from gss.confidence.calibration import FILE, Calibration
+    from gss.prediction.calibration import FILE, Calibration
 
     path = run / FILE
     again = f"`gss evaluate {run} --data DIR --calibration` writes it"
@@ -47,7 +47,7 @@ def table(report: Mapping[str, Any]) -> Table:
     """A row a score: how well it finds errors, and its calibration error before and after."""
     from rich.table import Table
 
-    from gss.report import percent
+    from gss.evaluation.metrics import percent
 
     found = Table(box=None, pad_edge=False)
     found.add_column("score")
@@ -62,7 +62,7 @@ def table(report: Mapping[str, Any]) -> Table:
 
 def abstain_lines(report: Mapping[str, Any]) -> list[str]:
     """What `predict --abstain P` would keep of this split, by P."""
-    from gss.report import percent
+    from gss.evaluation.metrics import percent
 
     return [
         f"confidence of at least {threshold}: {percent(values['coverage'])} of the pixels, "

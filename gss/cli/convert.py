@@ -11,7 +11,7 @@ from gss.cli.arguments import Subparsers, add_json, output_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gss.model import GSS
+    from gss.model.gss import GSS
 
 
 def add_parser(subparsers: Subparsers) -> None:

@@ -56,7 +56,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run_check(arguments: argparse.Namespace) -> int:
     from gss.cli.output import emit
     from gss.data.check import check_listings
-    from gss.data.layouts import detect_layout, layout_palette, layout_splits, list_split
+    from gss.data.sources.layouts import detect_layout, layout_palette, layout_splits, list_split
     from gss.palette import get_palette
 
     directory = arguments.directory
@@ -90,7 +90,7 @@ def palette_advice(directory: Path, splits: tuple[str, ...]) -> str:
 
 
 def run_scenes(arguments: argparse.Namespace) -> int:
-    from gss.data.scenes import generate_scenes
+    from gss.scenes import generate_scenes
 
     generate_scenes(
         arguments.directory, train=arguments.train, val=arguments.val, size=arguments.size, seed=arguments.seed

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from gss.cli.arguments import Subparsers, add_json, output_file
 
 if TYPE_CHECKING:
-    from gss.decoding import FileSummary
     from gss.palette import Palette
+    from gss.prediction.painted.files import FileSummary
 
 LISTED = 10  # unknown colours shown; --json has more
 
@@ -63,8 +63,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """--margin is None, a file, or True for one beside --out."""
     from gss.cli.output import emit, progress
-    from gss.decoding import decode_file
     from gss.palette import get_palette
+    from gss.prediction.painted.files import decode_file
 
     palette = get_palette(arguments.palette)
     out = Path(arguments.out)

@@ -30,12 +30,12 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import gss
     from gss.cli.output import class_table, progress, show
-    from gss.data.folder import FolderDataset
-    from gss.data.scenes import generate_scenes
-    from gss.evaluation import evaluate
-    from gss.recipe import load_recipe
-    from gss.report import write_report
-    from gss.result import Result
+    from gss.config.loading import load_recipe
+    from gss.data.sources.folder import FolderDataset
+    from gss.evaluation.report import write_report
+    from gss.evaluation.scores import evaluate
+    from gss.model.result import Result
+    from gss.scenes import generate_scenes
     from gss.training.run import train
 
     data, run_dir, report_dir = (arguments.out / name for name in ("scenes", "run", "report"))

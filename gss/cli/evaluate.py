@@ -12,8 +12,8 @@ from gss.cli.arguments import Subparsers, add_data, add_device, add_json, add_ru
 
 if TYPE_CHECKING:
     from gss.data.pairs import PairDataset
-    from gss.model import GSS
-    from gss.twin import PixelClassifier
+    from gss.model.classifier import PixelClassifier
+    from gss.model.gss import GSS
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -53,8 +53,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from gss.cli.models import load_model
     from gss.cli.output import class_table, emit
-    from gss.data.layouts import open_dataset
-    from gss.data.mseg_test import TEST_SETS
+    from gss.data.sources.layouts import open_dataset
+    from gss.data.sources.mseg_test import TEST_SETS
 
     if arguments.layout == "mseg" or arguments.layout in TEST_SETS:
         return run_zero_shot(arguments)
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def score(model: GSS | PixelClassifier, dataset: PairDataset) -> dict[str, Any]:
     from gss.cli.output import progress
-    from gss.evaluation import evaluate
+    from gss.evaluation.scores import evaluate
 
     with progress("evaluating") as report:
         return evaluate(model, dataset, progress=report)
@@ -93,9 +93,9 @@ def score_and_calibrate(
     """The metrics, "confidence" among them, and what to show of it; writes the calibration into the run folder."""
     from gss.cli import confidence
     from gss.cli.output import progress
-    from gss.confidence.calibration import FILE, Score
-    from gss.confidence.measure import calibrate, confidence_report, score_split
-    from gss.data.layouts import open_dataset
+    from gss.data.sources.layouts import open_dataset
+    from gss.evaluation.confidence import calibrate, confidence_report, score_split
+    from gss.prediction.calibration import FILE, Score
 
     weights = confidence.digest(Path(arguments.model))
     required: Score = arguments.score or "margin"
@@ -122,9 +122,9 @@ def run_zero_shot(arguments: argparse.Namespace) -> int:
     """An MSeg model on one of the test sets, or with --layout mseg on all six."""
     from gss.cli.models import load_model
     from gss.cli.output import emit, key_values, progress
-    from gss.data.mseg_test import TEST_SETS
-    from gss.report import percent
-    from gss.zero_shot import evaluate_test_sets
+    from gss.data.sources.mseg_test import TEST_SETS
+    from gss.evaluation.metrics import percent
+    from gss.evaluation.zero_shot import evaluate_test_sets
 
     fitting = arguments.calibration or arguments.fit_split is not None or arguments.score is not None
     if fitting or arguments.split != "val":

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from gss._version import __version__
+from gss import __version__
 from gss.cli.arguments import Subparsers, add_json, add_run
 
 PACKAGES = ("torch", "transformers", "accelerate", "numpy", "pillow", "safetensors", "triton", "xformers")

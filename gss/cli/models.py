@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from gss.model import GSS
-    from gss.twin import PixelClassifier
+    from gss.model.classifier import PixelClassifier
+    from gss.model.gss import GSS
 
 
 def load_model(run: Path | str, device: str | None) -> GSS | PixelClassifier:

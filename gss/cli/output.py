@@ -16,7 +16,7 @@ Progress = Callable[[int, int], None]  # (done, total)
 
 def emit(json_target: str | None, values: Any, *text: RenderableType) -> None:
     """Shows the text and writes the values to the JSON file; with "-" as the file, only JSON goes to stdout."""
-    from gss.report import to_json, write_json
+    from gss.io.files import to_json, write_json
 
     if json_target == "-":
         print(to_json(values))
@@ -50,7 +50,7 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
     """IoU, accuracy and pixels of every class, and the means below them."""
     from rich.table import Table
 
-    from gss.report import percent
+    from gss.evaluation.metrics import percent
 
     table = Table(box=None, pad_edge=False)
     table.add_column("class")

@@ -124,8 +124,8 @@ def run_show(arguments: argparse.Namespace) -> int:
     values = {**palette.to_dict(), "min_distance": distance, "closest": list(closest), "margins": margins}
     lines: list[Any] = [f"{palette.name}: {palette.num_classes} classes", table, *_closest_lines(palette)]
     if arguments.out is not None:
-        from gss.colors.picture import palette_picture
-        from gss.files import replace_file
+        from gss.io.files import replace_file
+        from gss.palettes.picture import palette_picture
 
         with replace_file(arguments.out) as temporary:
             palette_picture(palette).save(temporary)
@@ -136,10 +136,11 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_fit(arguments: argparse.Namespace) -> int:
     from gss.cli.output import emit
-    from gss.colors.fit import fit_palette
-    from gss.colors.spaces import SPACES
-    from gss.colors.spread import distance_bound
     from gss.palette import get_palette
+    from gss.palettes.files import write_palette
+    from gss.palettes.fit import fit_palette
+    from gss.palettes.spaces import SPACES
+    from gss.palettes.spread import distance_bound
 
     like = None if arguments.like is None else get_palette(arguments.like)
     classes = like.class_names if like is not None else _classes(arguments.classes)
@@ -158,7 +159,7 @@ def run_fit(arguments: argparse.Namespace) -> int:
         goal=arguments.goal,
     )
     seconds = time.perf_counter() - start
-    palette.save(arguments.out)
+    write_palette(arguments.out, palette)
 
     distance, closest = palette.min_distance()
     bound = distance_bound(palette.num_classes)
@@ -179,7 +180,7 @@ def run_fit(arguments: argparse.Namespace) -> int:
 
 
 def run_convert(arguments: argparse.Namespace) -> int:
-    from gss.colors.files import read_palette, write_palette
+    from gss.palettes.files import read_palette, write_palette
 
     classes = None if arguments.classes is None else _classes(arguments.classes)
     names, count = (None, classes) if classes is None or isinstance(classes, int) else (classes, len(classes))
@@ -213,15 +214,15 @@ def _weights(arguments: argparse.Namespace, num_classes: int) -> np.ndarray | No
     """What --confusion and --touching say about pairs of classes; both count the same."""
     import numpy as np
 
-    from gss.colors.assign import pair_weights
-    from gss.colors.counts import read_counts
+    from gss.palettes.assign import pair_weights
+    from gss.palettes.counts import read_counts
 
     weights = []
     if arguments.confusion is not None:
         weights.append(pair_weights(read_counts(arguments.confusion, num_classes)))
     if arguments.touching is not None:
         from gss.data.adjacency import touching_classes
-        from gss.data.layouts import list_split
+        from gss.data.sources.layouts import list_split
 
         pairs = list_split(arguments.touching, arguments.split).complete()
         weights.append(pair_weights(touching_classes(pairs, num_classes).numpy()))
@@ -234,9 +235,9 @@ def _pair_reports(palette: Palette, weights: np.ndarray, space: str) -> dict[str
 
     import numpy as np
 
-    from gss.colors.assign import pair_report
-    from gss.colors.fit import farthest_first
-    from gss.colors.spaces import SPACES
+    from gss.palettes.assign import pair_report
+    from gss.palettes.fit import farthest_first
+    from gss.palettes.spaces import SPACES
 
     assigned = np.array(palette.colors)
     before = farthest_first(assigned, np.array(palette.ignore_color), SPACES[space])

@@ -22,8 +22,8 @@ from gss.cli.arguments import (
 if TYPE_CHECKING:
     import torch
 
-    from gss.model import GSS
-    from gss.twin import PixelClassifier
+    from gss.model.classifier import PixelClassifier
+    from gss.model.gss import GSS
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -68,8 +68,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from gss.cli.confidence import load_calibration
     from gss.cli.models import load_model
-    from gss.data.labels import read_image
-    from gss.result import Result
+    from gss.io.images import read_image
+    from gss.model.result import Result
 
     files = image_files(arguments.images)
     calibration = None if arguments.abstain is None else load_calibration(Path(arguments.model))
@@ -98,9 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
 def save_hypotheses(
     arguments: argparse.Namespace, model: GSS | PixelClassifier, image: torch.Tensor, name: str
 ) -> None:
-    """Draws readings of an image and saves them beside its result. Raises what `gss.hypotheses.sample` raises."""
-    from gss.hypotheses import sample
-    from gss.twin import PixelClassifier
+    """Draws readings of an image and saves them beside its result. Raises the errors of `hypotheses.sample`."""
+    from gss.model.classifier import PixelClassifier
+    from gss.prediction.hypotheses import sample
 
     if isinstance(model, PixelClassifier):
         raise ValueError("--samples: expected a generative run, whose tokens can be drawn, got a pixel classifier")
@@ -123,7 +123,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
     Raises FileNotFoundError for what does not exist, ValueError for a folder without images and for two files of one
     name, whose pictures would overwrite each other.
     """
-    from gss.data.folder import IMAGE_SUFFIXES, list_files
+    from gss.data.sources.folder import IMAGE_SUFFIXES, list_files
 
     files: list[Path] = []
     for path in paths:

@@ -38,9 +38,10 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import gss
     from gss.cli.models import load_model
-    from gss.data.labels import save_image, write_label
-    from gss.token_prior import draw_masks
-    from gss.visualize import contact_sheet
+    from gss.io.images import save_image
+    from gss.io.labels import write_label
+    from gss.io.pictures import contact_sheet
+    from gss.prediction.masks import draw_masks
 
     model = load_model(arguments.model, arguments.device)
     if not isinstance(model, gss.GSS) or model.token_prior is None:

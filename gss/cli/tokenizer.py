@@ -59,8 +59,8 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 def run_health(arguments: argparse.Namespace) -> int:
     from gss.cli.output import emit, key_values, progress
-    from gss.codebook_use import codebook_use
-    from gss.report import percent
+    from gss.evaluation.codebook_use import codebook_use
+    from gss.evaluation.metrics import percent
 
     codec = load_codec(arguments)
     dataset = open_labels(arguments, codec)

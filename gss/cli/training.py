@@ -27,7 +27,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 def recipe_of(arguments: argparse.Namespace) -> Recipe:
     """The recipe with --seed and the overrides applied."""
-    from gss.recipe import load_recipe
+    from gss.config.loading import load_recipe
 
     seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
     return load_recipe(arguments.recipe, [*arguments.overrides, *seed])

@@ -4,12 +4,12 @@ Torch-free on purpose, so that `gss --help` and config errors cost no import of 
 name says otherwise; `scale` is a ratio.
 """
 
-from .inference import InferenceConfig
-from .network import InverseConfig, PosteriorConfig, PriorConfig, TokenPriorConfig
-from .ranges import AT_LEAST_1, RULES, Rule, require_in_range
-from .recipe import Recipe
-from .stage import AugmentationConfig, StageConfig
-from .tokenizer import TOKENIZERS, CompactConfig, DalleConfig, TokenizerConfig, VqganConfig, tokenizer_config
+from gss.config.inference import InferenceConfig
+from gss.config.network import InverseConfig, PosteriorConfig, PriorConfig, TokenPriorConfig
+from gss.config.ranges import AT_LEAST_1, RULES, Rule, require_in_range
+from gss.config.recipe import Recipe
+from gss.config.stage import AugmentationConfig, StageConfig
+from gss.config.tokenizer import TOKENIZERS, CompactConfig, DalleConfig, TokenizerConfig, VqganConfig, tokenizer_config
 
 __all__ = [
     "AT_LEAST_1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .ranges import AT_LEAST_1, RULES, Rule, require_in_range
+from gss.config.ranges import AT_LEAST_1, RULES, Rule, require_in_range
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, RULES
+from gss.config.ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, RULES
 
 
 @dataclass
@@ -13,9 +13,9 @@ class PriorConfig:
     """The conditioning network's head: multi-level aggregation, Swin blocks, token logits (paper section 3.3).
 
     `class_balance` b weighs classes by share^-b in the losses of stage 2, 0 being the paper's plain mean.
-    `share_codes` lets tokens that paint alike share logit weights, see `gss.prior.TokenHead`. `decode` says what the
+    `share_codes` lets tokens that paint alike share logit weights, see `TokenHead`. `decode` says what the
     tokenizer decodes: the most likely token of every cell ("argmax", the paper's), or what its tokens agree on
-    ("consensus", see `gss.prior.TokenHead.consensus`). `pixel_branch` is where the auxiliary pixel head reads: the map
+    ("consensus", see `TokenHead.consensus`). `pixel_branch` is where the auxiliary pixel head reads: the map
     that the trunk fused ("shared", the paper's MSeg models), one fused from the backbone's levels by itself
     ("separate", its other models), or there is no such head ("none", for models that predict only).
     """
@@ -109,7 +109,7 @@ RULES[PosteriorConfig] = {
 
 @dataclass
 class TokenPriorConfig:
-    """The prior over token grids without an image, which `gss sample` draws masks from; see `gss.token_prior`.
+    """The prior over token grids without an image, which `gss sample` draws masks from; see `gss.model.token_prior`.
 
     `channels` at token resolution, twice as many on the coarse map; `depth` and `coarse_depth` shifted-window blocks;
     `frequencies` of the positions on each axis.

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .inference import InferenceConfig
-from .network import InverseConfig, PosteriorConfig, PriorConfig, TokenPriorConfig
-from .ranges import NOT_NEGATIVE, RULES, require_in_range
-from .stage import StageConfig
-from .tokenizer import CompactConfig, TokenizerConfig
+from gss.config.inference import InferenceConfig
+from gss.config.network import InverseConfig, PosteriorConfig, PriorConfig, TokenPriorConfig
+from gss.config.ranges import NOT_NEGATIVE, RULES, require_in_range
+from gss.config.stage import StageConfig
+from gss.config.tokenizer import CompactConfig, TokenizerConfig
 
 
 @dataclass
 class Recipe:
     """A whole run. `model` is "gss" (generative) or "pixel-classifier" (the discriminative twin).
 
-    `backbone` is a transformers backbone configuration, see `gss.backbones.ImageEncoder`. Its weights start random, or
+    `backbone` is a transformers backbone configuration, see `ImageEncoder`. Its weights start random, or
     as those of `pretrained`: a folder or Hugging Face repository of the same architecture. `palette` is a shipped one
     or a JSON file; where the data folder has a palette.json of other classes, that replaces it. `tokenizer_weights` is,
     for the DALL-E dVAE, a folder with the published encoder.pkl and decoder.pkl, or with their state dicts; for a VQGAN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, RULES
+from gss.config.ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, RULES
 
 
 @dataclass

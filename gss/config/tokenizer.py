@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .ranges import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, RULES
+from gss.config.ranges import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, RULES
 
 
 @dataclass

@@ -59,7 +59,7 @@ _STAGE_KEYS = {"num_modules": "modules", "num_blocks": "blocks", "num_channels":
 
 
 def backbone_config(official: Mapping[str, Any]) -> dict[str, Any]:
-    """The `backbone` mapping of a recipe, as `gss.backbones.ImageEncoder` takes it, for an official one.
+    """The `backbone` mapping of a recipe, as `ImageEncoder` takes it, for an official one.
 
     Args:
         official: `type` ("SwinTransformer", "ResNetV1c" or "HRNet") and constructor arguments; what is left out has the

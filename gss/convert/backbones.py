@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .pickles import read_checkpoint
-from .swin import check_position_indices, resize_tables, swin_names, swin_weights
+from gss.convert.pickles import read_checkpoint
+from gss.convert.swin import check_position_indices, resize_tables, swin_names, swin_weights
+from gss.model.backbones.image_encoder import OWN, ImageEncoder
 
 # What ImageNet checkpoints hold beside the backbone: the classifier, its norm, and masks of the training resolution.
 _CLASSIFIER = ("fc.", "head.", "norm.", "classifier.", "incre_modules.", "downsamp_modules.", "final_layer.")
@@ -63,6 +64,21 @@ def load_official_backbone(backbone: nn.Module, official: Mapping[str, Tensor], 
         raise ValueError(f"the weights do not fit {type(backbone).__name__}: {'; '.join(problems)}")
     converted = swin_weights(given, names) if swin else given
     backbone.load_state_dict(state | converted)
+
+
+def load_pretrained(encoder: ImageEncoder, name: str) -> None:
+    """Start an encoder from published weights.
+
+    Args:
+        name: a folder or a Hugging Face repository in transformers' layout, or a file in the layout of official
+            checkpoints. All weights for "resnet_v1c" and "hrnet_v2" are such files.
+
+    Raises ValueError if the checkpoint lacks weights that this configuration has, or has them in another shape.
+    """
+    if Path(name).is_file() or isinstance(encoder.backbone, tuple(OWN.values())):
+        load_pretrained_file(encoder.backbone, name)
+    else:
+        encoder.load_pretrained(name)
 
 
 def load_pretrained_file(backbone: nn.Module, path: str | Path) -> None:

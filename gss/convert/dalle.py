@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import DalleConfig
-from ..files import PathLike
-from ..tokenizers.dalle import DalleTokenizer
-from .machine import Inert, describe
-from .pickles import read_checkpoint
-from .state_dict import fit, state_dict_of
+from gss.config import DalleConfig
+from gss.convert.machine import Inert, describe
+from gss.convert.pickles import read_checkpoint
+from gss.convert.state_dict import fit, state_dict_of
+from gss.io.files import PathLike
+from gss.model.tokenizers.dalle import DalleTokenizer
 
 DALLE_CLASSES = frozenset(
     {

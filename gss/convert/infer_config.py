@@ -14,11 +14,11 @@ from typing import Any
 
 from torch import Tensor
 
-from ..backbones.residual import Bottleneck
-from ..backbones.resnet import LAYOUTS
-from ..palette import Palette
-from .dalle import dalle_config
-from .names import BACKBONE, DALLE, HEAD, IN_INDEX
+from gss.convert.dalle import dalle_config
+from gss.convert.names import BACKBONE, DALLE, HEAD, IN_INDEX
+from gss.model.backbones.residual import Bottleneck
+from gss.model.backbones.resnet import LAYOUTS
+from gss.palette import Palette
 
 # Number of classes -> palette of that data set, and its test settings (spec paragraph 4).
 PALETTES = {19: "cityscapes", 150: "ade20k", 194: "mseg"}

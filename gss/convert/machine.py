@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
-from .numpy_values import NumberArray, NumberType
+from gss.convert.numpy_values import NumberArray, NumberType
 
 # A checkpoint of the largest official model takes about a quarter of a million.
 MAX_INSTRUCTIONS = 4_000_000

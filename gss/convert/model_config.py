@@ -1,4 +1,4 @@
-"""Official GSS configurations (mmseg's `model` mapping) to the arguments of `gss.model.GSS`.
+"""Official GSS configurations (mmseg's `model` mapping) to the arguments of `gss.model.gss.GSS`.
 
     {"backbone": {"type": "SwinTransformer", ...}, "decode_head": {"type": "GenerativeSegHeadFF", ...}, "test_cfg": ...}
 
@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from ..config import DalleConfig, InferenceConfig, InverseConfig, PriorConfig
-from ..palette import Palette, palette_names
-from .backbone_config import backbone_config
-from .names import IN_INDEX
+from gss.config import DalleConfig, InferenceConfig, InverseConfig, PriorConfig
+from gss.convert.backbone_config import backbone_config
+from gss.convert.names import IN_INDEX
+from gss.palette import Palette, palette_names
 
 # Where the auxiliary pixel head of each kind of head reads; GSS-FT-W has none.
 PIXEL_BRANCHES: dict[str, Literal["separate", "shared", "none"]] = {

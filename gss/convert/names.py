@@ -23,8 +23,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from . import dalle
-from .swin import merging_order, official_merging_order, official_swin_name
+from gss.convert import dalle
+from gss.convert.swin import merging_order, official_merging_order, official_swin_name
 
 BACKBONE = "backbone."
 HEAD = "decode_head."

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..model import GSS
-from ..palette import Palette
-from ..tokenizers.dalle import DalleTokenizer
-from . import dalle
-from .infer_config import config_from_state
-from .machine import describe
-from .model_config import gss_arguments, level_order
-from .names import DALLE, HEAD, from_official, official_names, to_official
-from .swin import check_position_indices
+from gss.convert import dalle
+from gss.convert.infer_config import config_from_state
+from gss.convert.machine import describe
+from gss.convert.model_config import gss_arguments, level_order
+from gss.convert.names import DALLE, HEAD, from_official, official_names, to_official
+from gss.convert.swin import check_position_indices
+from gss.model.gss import GSS
+from gss.model.tokenizers.dalle import DalleTokenizer
+from gss.palette import Palette
 
 MAX_NAME = 200
 

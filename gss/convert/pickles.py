@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..files import PathLike
-from .archive import stored_entries
-from .machine import MAX_INSTRUCTIONS, Constructor, InertClass, Machine, describe, plain_key
-from .numpy_values import array, number, number_type
-from .tensors import STORAGE_DTYPES, Storage, StorageType, map_elements, rebuild_parameter, rebuild_tensor
+from gss.convert.archive import stored_entries
+from gss.convert.machine import MAX_INSTRUCTIONS, Constructor, InertClass, Machine, describe, plain_key
+from gss.convert.numpy_values import array, number, number_type
+from gss.convert.tensors import STORAGE_DTYPES, Storage, StorageType, map_elements, rebuild_parameter, rebuild_tensor
+from gss.io.files import PathLike
 
 # Everything of a checkpoint but its tensors.
 MAX_PICKLE = 64 << 20

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..swin import relative_position_index
+from gss.model.swin import relative_position_index
 
 # Ours -> official; {q}, {k}, {v} are thirds of one official tensor.
 _BLOCK = {

@@ -6,14 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..codec_run import load_codec
-from ..config import CompactConfig, DalleConfig, TokenizerConfig
-from ..files import PathLike
-from ..tokenizers.compact import CompactTokenizer
-from ..tokenizers.dalle import DalleTokenizer
-from ..tokenizers.vqgan import VqganTokenizer
-from .dalle import read_dalle
-from .vqgan import read_vqgan
+from gss.config import CompactConfig, DalleConfig, TokenizerConfig
+from gss.convert.dalle import read_dalle
+from gss.convert.vqgan import read_vqgan
+from gss.io.files import PathLike
+from gss.model.loading import load_codec
+from gss.model.tokenizers.compact import CompactTokenizer
+from gss.model.tokenizers.dalle import DalleTokenizer
+from gss.model.tokenizers.vqgan import VqganTokenizer
 
 
 def read_tokenizer(config: TokenizerConfig, path: PathLike) -> CompactTokenizer | DalleTokenizer | VqganTokenizer:

@@ -19,11 +19,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..config import VqganConfig
-from ..files import PathLike
-from ..tokenizers.vqgan import VqganTokenizer
-from .pickles import read_checkpoint
-from .state_dict import fit, state_dict_of
+from gss.config import VqganConfig
+from gss.convert.pickles import read_checkpoint
+from gss.convert.state_dict import fit, state_dict_of
+from gss.io.files import PathLike
+from gss.model.tokenizers.vqgan import VqganTokenizer
 
 Layout = Literal["taming", "diffusers"]
 

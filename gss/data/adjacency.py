@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import torch
 
-from gss.data.labels import read_label
 from gss.data.listing import Pair
+from gss.io.labels import read_label
 from gsskernels import confusion_matrix
 
 
@@ -29,7 +29,7 @@ def touching_pixels(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
 def touching_classes(pairs: Iterable[Pair], num_classes: int) -> torch.Tensor:
     """`touching_pixels` summed over the label files of a split: int64 (K, K).
 
-    `pairs` is what `gss.data.layouts.list_split` lists. Raises ValueError for class ids outside 0..K-1.
+    `pairs` is what `gss.data.sources.layouts.list_split` lists. Raises ValueError for class ids outside 0..K-1.
     """
     total = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     for pair in pairs:

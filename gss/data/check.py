@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from gss.data.folder import list_files, list_folder
-from gss.data.labels import ColorMask, UnreadableFile, outside_palette, read_image, read_label, unknown_colors
 from gss.data.listing import Listing, Pair, Problem
+from gss.data.sources.folder import list_files, list_folder
+from gss.io.images import UnreadableFile, read_image
+from gss.io.labels import ColorMask, outside_palette, read_label, unknown_colors
 from gss.palette import Palette
 
 # What each kind means, in the order in which the summary lists them.
@@ -209,7 +210,7 @@ def _describe_ids(unknown: list[int], counts: np.ndarray, palette: Palette, own_
 def _describe_colors(rgb: np.ndarray, palette: Palette) -> str:
     unknown = unknown_colors(rgb, palette)
     if not unknown:
-        return f"all colours are in the palette {palette.name!r}; convert it with gss.data.labels.rgb_to_labels"
+        return f"all colours are in the palette {palette.name!r}; convert it with gss.io.labels.rgb_to_labels"
     if (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 0] == rgb[..., 2]).all():
         return "all pixels are grey: probably class ids saved as RGB; save one channel as an 8-bit PNG"
     shown = ", ".join(f"{color} ({count} pixels)" for color, count in unknown[:5])

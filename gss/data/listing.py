@@ -23,7 +23,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 class Pair:
     """An image and its label file.
 
-    `remap`, uint8 (256,), turns the ids stored in the file into class ids, see `gss.data.labels.read_label`. A data set
+    `remap`, uint8 (256,), turns the ids stored in the file into class ids, see `gss.io.labels.read_label`. A data set
     made of several shows the pair `repeat` times in an epoch.
     """
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from gss.data.transforms import Pair, pad_to
-from gss.inference.resize import fit_box, resize_images
+from gss.io.resize import fit_box, resize_images, source_corners
 
 # ImageNet's mean colour, rounded to levels.
 PAD_COLOR = (124, 116, 104)
@@ -68,9 +68,3 @@ def resize_like_opencv(image: torch.Tensor, label: torch.Tensor, size: tuple[int
     """
     rows, columns = source_corners(label.shape[0], size[0]), source_corners(label.shape[1], size[1])
     return resize_images(image[None], size)[0], label.index_select(0, rows).index_select(1, columns)
-
-
-def source_corners(old: int, new: int) -> torch.Tensor:
-    """The source index under the left upper corner of each target pixel, in OpenCV's order of divisions."""
-    corners = torch.arange(new, dtype=torch.float64) * (1 / (new / old))
-    return corners.floor_().clamp_(max=old - 1).to(torch.int64)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from gss.data.labels import read_image, read_label
 from gss.data.listing import Pair
+from gss.io.images import read_image
+from gss.io.labels import read_label
 from gss.palette import Palette
 
 Transform = Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]]

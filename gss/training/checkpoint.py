@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gss.files import replace_file
+from gss.io.files import replace_file
 
 _STEP_FILE = re.compile(r"step_(\d+)\.pt")
 # What torch.load raises for a damaged file.

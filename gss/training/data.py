@@ -6,13 +6,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import AugmentationConfig, Recipe
-from ..data.augment import augmentation
-from ..data.check import DataError, check_listings
-from ..data.layouts import detect_layout, layout_palette, list_split
-from ..data.listing import Pair, decoded_bytes
-from ..data.pairs import PairDataset
-from ..palette import Palette, get_palette
+from gss.config import AugmentationConfig, Recipe
+from gss.data.augment import augmentation
+from gss.data.check import DataError, check_listings
+from gss.data.listing import Pair, decoded_bytes
+from gss.data.pairs import PairDataset
+from gss.data.sources.layouts import detect_layout, layout_palette, list_split
+from gss.palette import Palette, get_palette
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from gss.files import write_text
+from gss.io.files import write_text
 
 
 def read_metrics(path: Path | str, stage: str | None = None) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from ..convert.names import official_names
+from gss.convert.names import official_names
 
 # Tables that are looked up, not multiplied: shrinking them toward zero has no meaning as regularisation.
 TABLE_NAMES = ("relative_position", "absolute_pos_embed", "position_embedding", "codebook", "color_logits")

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gsskernels
-
-from ..config import PosteriorConfig
-from ..model import GSS
-from ..palette import Palette
-from ..reconstruction import maskige_size, resize_labels, token_cells
-from .losses import cross_entropy, palette_distances
+from gss.config import PosteriorConfig
+from gss.model.codec import maskige_size, resize_labels, token_cells
+from gss.model.gss import GSS
+from gss.palette import Palette
+from gss.training.losses import cross_entropy, palette_distances
 
 # Learned colours keep this far from the faces of the colour cube at the start, where the logistic function is flat.
 INSET = 0.02

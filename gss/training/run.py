@@ -18,16 +18,17 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 from safetensors.torch import load_file
 
-from ..config import Recipe, StageConfig
-from ..convert.tokenizers import read_tokenizer
-from ..files import remove_leftovers, replace_file, write_text
-from ..model import GSS
-from ..palette import Palette
-from ..recipe import recipe_to_yaml
-from ..twin import PixelClassifier
-from .data import TrainingData, find_training_data
-from .loop import StageResult, train_stage
-from .plan import (
+from gss.config import Recipe, StageConfig
+from gss.config.loading import recipe_to_yaml
+from gss.convert import backbones as convert_backbones
+from gss.convert.tokenizers import read_tokenizer
+from gss.io.files import remove_leftovers, replace_file, write_text
+from gss.model.classifier import PixelClassifier
+from gss.model.gss import GSS
+from gss.palette import Palette
+from gss.training.data import TrainingData, find_training_data
+from gss.training.loop import StageResult, train_stage
+from gss.training.plan import (
     MODEL_FILE,
     PlannedStage,
     check_run,
@@ -37,10 +38,10 @@ from .plan import (
     stage_weights,
     weights_of,
 )
-from .posterior import PosteriorTraining
-from .sampling import derive_seed
-from .stages import ClassifierTraining, InverseTraining, PriorTraining, TokenizerTraining
-from .token_prior import TokenPriorTraining
+from gss.training.posterior import PosteriorTraining
+from gss.training.sampling import derive_seed
+from gss.training.stages import ClassifierTraining, InverseTraining, PriorTraining, TokenizerTraining
+from gss.training.token_prior import TokenPriorTraining
 
 PACKAGES = ("gss", "torch", "transformers", "accelerate", "safetensors", "numpy", "pillow")
 
@@ -65,7 +66,7 @@ def train(
     checkpoint. Everything is checked first: a call that is refused has changed nothing.
 
     Args:
-        layout, lists: see `gss.data.layouts.open_dataset`; by default the folders say which data set it is.
+        layout, lists: see `gss.data.sources.layouts.open_dataset`; by default the folders say which data set it is.
         check: read every file of the split first. Hours for the largest data sets, which `gss data check` may have
             passed before; without it losses cannot be balanced by class.
 
@@ -73,7 +74,7 @@ def train(
         DataError: the data has problems.
         FileExistsError: the run folder has a run in it and `resume` is False.
         ValueError: a setting that cannot work; ResumeMismatch, one that the run was not trained with.
-        CheckpointError, TrainingDiverged, TrainingInterrupted: see `gss.training.train_stage`.
+        CheckpointError, TrainingDiverged, TrainingInterrupted: see `gss.training.loop.train_stage`.
     """
     run = Path(run_dir)
     recipe.validate()
@@ -169,7 +170,7 @@ def build_gss(recipe: Recipe, palette: Palette) -> GSS:
 def load_pretrained(model: GSS | PixelClassifier, recipe: Recipe) -> None:
     """Give the model the weights of others that the recipe names: of the encoder, of the tokenizer, of a whole run."""
     if recipe.pretrained is not None:
-        model.encoder.load_pretrained(recipe.pretrained)
+        convert_backbones.load_pretrained(model.encoder, recipe.pretrained)
     if recipe.tokenizer_weights is not None:
         if not isinstance(model, GSS):
             raise ValueError("tokenizer_weights: only a generative model takes them")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gss.config import StageConfig
-from gss.files import remove_leftovers
+from gss.io.files import remove_leftovers
 from gss.training.checkpoint import (
     checkpoint_path,
     list_checkpoints,

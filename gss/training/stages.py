@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gsskernels
-
-from ..inference import ALIGNMENT
-from ..model import GSS
-from ..reconstruction import Codec, maskige_size, resize_labels, token_cells
-from ..tokenizers.compact import CompactTokenizer
-from ..twin import PixelClassifier
-from .losses import cross_entropy, palette_distances, upsampled_cross_entropy
+from gss.model.classifier import PixelClassifier
+from gss.model.codec import Codec, maskige_size, resize_labels, token_cells
+from gss.model.gss import GSS
+from gss.model.tokenizers.compact import CompactTokenizer
+from gss.model.views.windows import ALIGNMENT
+from gss.training.losses import cross_entropy, palette_distances, upsampled_cross_entropy
 
 Batch = Mapping[str, Tensor]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ..inference import ALIGNMENT
-from ..model import GSS
-from ..reconstruction import maskige_size, resize_labels, token_cells
+from gss.model.codec import maskige_size, resize_labels, token_cells
+from gss.model.gss import GSS
+from gss.model.views.windows import ALIGNMENT
 
 
 class TokenPriorTraining(nn.Module):

@@ -10,17 +10,17 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
-from ..codec_run import save_codec
-from ..config import CompactConfig, Recipe
-from ..convert.tokenizers import read_tokenizer
-from ..data.layouts import detect_label_layout
-from ..reconstruction import MaskigeCodec
-from ..tokenizers.protocol import build_tokenizer
-from .data import find_training_data
-from .plan import check_run, check_trainable, holds_run, plan_stages, stage_weights
-from .run import begin_run, run_stage
-from .sampling import derive_seed
-from .stages import TokenizerTraining
+from gss.config import CompactConfig, Recipe
+from gss.convert.tokenizers import read_tokenizer
+from gss.data.sources.layouts import detect_label_layout
+from gss.model.codec import MaskigeCodec
+from gss.model.loading import save_codec
+from gss.model.tokenizers.protocol import build_tokenizer
+from gss.training.data import find_training_data
+from gss.training.plan import check_run, check_trainable, holds_run, plan_stages, stage_weights
+from gss.training.run import begin_run, run_stage
+from gss.training.sampling import derive_seed
+from gss.training.stages import TokenizerTraining
 
 
 def train_tokenizer(
@@ -36,7 +36,7 @@ def train_tokenizer(
     """Train the tokenizer of `recipe` on the label maps of a train split, and leave a run folder, which is returned.
 
     The tokenizer is that of `gss.training.run.train` on the same data, bit by bit; images are not needed. The folder
-    holds what `gss.codec_run.load_codec` reads, recipe.yaml, versions.json, metrics.jsonl and checkpoints/.
+    holds what `gss.model.loading.load_codec` reads, recipe.yaml, versions.json, metrics.jsonl and checkpoints/.
 
     Args:
         layout: as in `train`, and "labels" for annotations without images, which is the default where there are none.

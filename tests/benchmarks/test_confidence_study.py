@@ -8,8 +8,8 @@ import torch
 
 import gss
 from benchmarks import confidence_study
-from gss.data.scenes import generate_scenes
 from gss.palette import Palette
+from gss.scenes import generate_scenes
 from gss.training.run import build_gss, save_model
 from tests.gss.tiny import tiny_recipe
 

@@ -7,8 +7,8 @@ import torch
 
 from benchmarks.gpu import place as places
 from benchmarks.model import gpu
-from gss.attention import attention
 from gss.config import InverseConfig
+from gss.model.attention import attention
 from gss.palette import Palette
 from gss.training.run import build_gss
 from tests.gss.tiny import tiny_recipe

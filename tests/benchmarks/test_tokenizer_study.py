@@ -8,7 +8,7 @@ import pytest
 from benchmarks.many_classes import label_map, write_label_maps
 from benchmarks.tokenizer_cost import tokenizer_cost
 from gss.config import CompactConfig, DalleConfig, VqganConfig
-from gss.data.layouts import detect_label_layout, open_dataset
+from gss.data.sources.layouts import detect_label_layout, open_dataset
 from gss.palette import Palette
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gss.palette import Palette, get_palette, palette_names
+from gss.palettes.files import write_palette
 
 SHIPPED = {"camvid": 11, "scenes": 8, "cityscapes": 19, "ade20k": 150, "mseg": 194}
 
@@ -76,7 +77,7 @@ def test_tensor() -> None:
 
 def test_json_round_trip(tmp_path) -> None:
     palette = Palette("naïve", ("a b", "c"), ((0, 0, 0), (1, 1, 1)), ignore_color=(9, 8, 7))
-    palette.save(tmp_path / "p.json")
+    write_palette(tmp_path / "p.json", palette)
     assert Palette.load(tmp_path / "p.json") == palette
     written = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
     assert set(written) == {"name", "classes", "colors", "ignore_color", "ignore_index"}

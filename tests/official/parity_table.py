@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 
 from benchmarks.kernels import machine
-from gss.files import write_bytes
+from gss.io.files import write_bytes
 from tests.official.compare import Row
 
 INTRODUCTION = """\

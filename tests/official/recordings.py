@@ -17,10 +17,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gss.backbones import ImageEncoder
 from gss.convert.backbone_config import backbone_config
 from gss.convert.official import convert_official
-from gss.model import GSS
+from gss.model.backbones.image_encoder import ImageEncoder
+from gss.model.gss import GSS
 
 NAMED = os.environ.get("GSS_OFFICIAL_FIXTURES")
 FOLDER = Path(NAMED) if NAMED else Path(__file__).parent / "recorded"

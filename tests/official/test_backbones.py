@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gss.backbones import ImageEncoder
 from gss.convert.backbone_config import backbone_config
 from gss.convert.backbones import load_official_backbone
+from gss.model.backbones.image_encoder import ImageEncoder
 from tests.official.compare import assert_near
 from tests.official.recordings import Recording, by_name, files, load, load_json
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gss.convert.dalle import dalle_from_state, official_name, read_dalle
-from gss.tokenizers.dalle import DalleTokenizer, map_pixels, unmap_pixels
+from gss.model.tokenizers.dalle import DalleTokenizer, map_pixels, unmap_pixels
 from tests.official.compare import assert_equal, assert_near, assert_same
 from tests.official.recordings import FOLDER, Recording, load, load_json
 

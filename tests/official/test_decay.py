@@ -8,7 +8,7 @@ import torch
 
 from gss.convert.model_config import gss_arguments
 from gss.convert.names import official_name
-from gss.model import GSS
+from gss.model.gss import GSS
 from gss.palette import get_palette
 from gss.training.parameter_groups import parameter_groups
 from gss.training.stages import InverseTraining, PriorTraining

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from gss.convert.model_config import inference_config
 from gss.convert.official import convert_official
-from gss.inference import predict_labels
-from gss.model import GSS
+from gss.model.gss import GSS
+from gss.model.views.predict import predict_labels
 from gss.training.stages import InverseTraining, PriorTraining
 from tests.official.compare import assert_equal, assert_near
 from tests.official.recordings import Recording, by_name, files, load, whole_config

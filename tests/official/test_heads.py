@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gss.convert.names import official_names, to_official
-from gss.model import GSS
-from gss.reconstruction import maskige_size, resize_labels
+from gss.model.codec import maskige_size, resize_labels
+from gss.model.gss import GSS
 from gss.training.losses import upsampled_cross_entropy
 from gss.training.stages import InverseTraining, PriorTraining
 from tests.official.compare import assert_equal, assert_near, assert_same

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from gss.config.loading import load_recipe
 from gss.convert.infer_config import config_from_state
 from gss.convert.model_config import gss_arguments
 from gss.convert.names import official_names, to_official
 from gss.convert.official import convert_official
-from gss.recipe import load_recipe
 from tests.official.compare import assert_same
 from tests.official.recordings import by_name, files, load_json, require
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gss.colors.lattice import LATTICES, lattice_palette
 from gss.palette import Palette
+from gss.palettes.lattice import LATTICES, lattice_palette
 from tests.official.compare import assert_equal, assert_near
 from tests.official.recordings import FOLDER, load_json
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gss.reconstruction import reconstruct
+from gss.model.codec import reconstruct
 from tests.official.compare import assert_equal, assert_near
 from tests.official.recordings import by_name, files, head_model, load
 

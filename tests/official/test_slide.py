@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gss.inference import InferenceConfig, labels_and_margin, predict_labels, rescale, slide_scores, softmax_
+from gss.config import InferenceConfig
+from gss.model.views.predict import labels_and_margin, predict_labels
+from gss.model.views.scores import rescale, slide_scores, softmax_
 from tests.official.compare import assert_equal, assert_near
 from tests.official.recordings import by_name, files, load
 

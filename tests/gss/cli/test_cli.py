@@ -11,10 +11,12 @@ from PIL import Image
 import gss
 from gss.cli import main
 from gss.cli.predict import image_files
-from gss.data.labels import save_image, write_label
+from gss.io.images import save_image
+from gss.io.labels import write_label
+from gss.io.pictures import to_pillow
+from gss.model.result import Result
 from gss.palette import Palette
-from gss.result import Result
-from gss.visualize import to_pillow
+from gss.palettes.files import write_palette
 
 PALETTE = Palette("two", ("left", "right"), ((200, 0, 0), (0, 0, 200)))
 METRICS = {
@@ -58,7 +60,7 @@ def folder(tmp_path):
             labels = torch.zeros(8, 12, dtype=torch.uint8)
             labels[:, 6:] = 1
             write_label(root / "annotations" / split / f"{name}.png", labels, PALETTE)
-    PALETTE.save(root / "palette.json")
+    write_palette(root / "palette.json", PALETTE)
     return root
 
 
@@ -77,9 +79,9 @@ def model(monkeypatch):
         return {"mIoU": 0.875, "mIoU_full_size": 0.8125, "per_class": METRICS["per_class"], **codes}
 
     monkeypatch.setitem(vars(gss), "load", lambda path: Model())
-    monkeypatch.setitem(sys.modules, "gss.evaluation", types.SimpleNamespace(evaluate=evaluate))
-    monkeypatch.setitem(sys.modules, "gss.reconstruction", types.SimpleNamespace(ceiling=ceiling))
-    monkeypatch.setitem(sys.modules, "gss.codec_run", types.SimpleNamespace(load_codec=lambda path: Model()))
+    monkeypatch.setitem(sys.modules, "gss.evaluation.scores", types.SimpleNamespace(evaluate=evaluate))
+    monkeypatch.setitem(sys.modules, "gss.evaluation.ceiling", types.SimpleNamespace(ceiling=ceiling))
+    monkeypatch.setitem(sys.modules, "gss.model.loading", types.SimpleNamespace(load_codec=lambda path: Model()))
     return calls
 
 
@@ -101,7 +103,7 @@ def training(monkeypatch):
         if recipe.name == "bug":
             raise RuntimeError("a bug")
 
-    monkeypatch.setitem(sys.modules, "gss.recipe", types.SimpleNamespace(load_recipe=load_recipe))
+    monkeypatch.setitem(sys.modules, "gss.config.loading", types.SimpleNamespace(load_recipe=load_recipe))
     monkeypatch.setitem(sys.modules, "gss.training.run", types.SimpleNamespace(train=train))
     return calls
 
@@ -143,7 +145,7 @@ def test_overrides_stand_before_between_and_after_options(training, cut):
 
 
 def test_an_interrupted_command_says_how_to_go_on(training, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("gss.data.scenes.generate_scenes", lambda *args, **settings: None)
+    monkeypatch.setattr("gss.scenes.generate_scenes", lambda *args, **settings: None)
     assert main(["train", "--recipe", "interrupted", "--data", "d", "--out", "r"]) == 130
     expected = "stopped at step 12\nthe same command with --resume goes on from the last checkpoint\n"
     assert capsys.readouterr().err == expected

@@ -11,11 +11,11 @@ import torch
 
 import gss
 from gss.cli import main
-from gss.confidence.calibration import Calibration
-from gss.data.labels import read_label
-from gss.data.scenes import generate_scenes
-from gss.hypotheses import sample
+from gss.io.labels import read_label
 from gss.palette import Palette
+from gss.prediction.calibration import Calibration
+from gss.prediction.hypotheses import sample
+from gss.scenes import generate_scenes
 from gss.training.run import build_gss, save_model
 from tests.gss.tiny import tiny_recipe
 

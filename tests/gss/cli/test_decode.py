@@ -13,6 +13,7 @@ from PIL import Image
 
 from gss.cli import main
 from gss.palette import Palette
+from gss.palettes.files import write_palette
 
 PALETTE = Palette("two", ("left", "right"), ((200, 0, 0), (0, 0, 200)))
 LABELS = np.array([[0, 1, 255, 0]], np.uint8).repeat(3, 0)
@@ -23,7 +24,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     picture = np.array([*PALETTE.colors, *[PALETTE.ignore_color] * 254], np.uint8)[LABELS]
     picture[2, 3] = (0, 250, 0)
     Image.fromarray(picture).save(tmp_path / "painted.png")
-    PALETTE.save(tmp_path / "palette.json")
+    write_palette(tmp_path / "palette.json", PALETTE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -13,10 +13,12 @@ from PIL import Image
 
 import gss
 from gss.cli import main
-from gss.data.labels import read_image, read_label
-from gss.data.scenes import generate_scenes
+from gss.config.loading import load_recipe, recipe_to_yaml
+from gss.io.images import read_image
+from gss.io.labels import read_label
 from gss.palette import Palette
-from gss.recipe import load_recipe, recipe_to_yaml
+from gss.palettes.files import write_palette
+from gss.scenes import generate_scenes
 from tests.gss.tiny import tiny_recipe
 
 
@@ -39,7 +41,7 @@ def reordered(folder: Path, tmp_path: Path) -> Path:
     palette = Palette.named("scenes")
     order = [1, 0, *range(2, palette.num_classes)]
     names, colors = (tuple(values[k] for k in order) for values in (palette.class_names, palette.colors))
-    Palette("other", names, colors).save(data / "palette.json")
+    write_palette(data / "palette.json", Palette("other", names, colors))
     return data
 
 

@@ -11,15 +11,16 @@ import torch
 from PIL import Image
 
 from gss.cli import main
-from gss.data.labels import write_label
+from gss.io.labels import write_label
 from gss.palette import Palette
+from gss.palettes.files import write_palette
 
 
 @pytest.fixture(autouse=True)
 def short_search(monkeypatch):
-    monkeypatch.setattr("gss.colors.starts.STARTS", (8, 8))
-    monkeypatch.setattr("gss.colors.spread.HOPS", 1)
-    monkeypatch.setattr("gss.colors.spread.NEXT_MOVES", 200)
+    monkeypatch.setattr("gss.palettes.starts.STARTS", (8, 8))
+    monkeypatch.setattr("gss.palettes.spread.HOPS", 1)
+    monkeypatch.setattr("gss.palettes.spread.NEXT_MOVES", 200)
 
 
 def run(*arguments: object) -> int:
@@ -27,7 +28,7 @@ def run(*arguments: object) -> int:
 
 
 def test_show_tells_margins_and_the_closest_pairs(capsys, tmp_path):
-    Palette("p", ("a", "b", "c"), ((0, 0, 0), (30, 40, 0), (200, 0, 0))).save(tmp_path / "p.json")
+    write_palette(tmp_path / "p.json", Palette("p", ("a", "b", "c"), ((0, 0, 0), (30, 40, 0), (200, 0, 0))))
     assert run("show", tmp_path / "p.json") == 0
     text = capsys.readouterr().out
     assert "25.0" in text and "closest: a and b, 50.0 levels apart" in text and "b and c, 174.6 levels apart" in text
@@ -142,7 +143,7 @@ def test_convert(capsys, tmp_path):
 
 def test_fit_imports_neither_torch_nor_transformers(tmp_path):
     statement = (
-        "import sys, gss.colors.starts, gss.cli; gss.colors.starts.STARTS = (4, 4); "
+        "import sys, gss.palettes.starts, gss.cli; gss.palettes.starts.STARTS = (4, 4); "
         f"code = gss.cli.main(['palette', 'fit', '--classes', '2', '--out', {str(tmp_path / 'p.json')!r}]); "
         "print(code, sorted({'torch', 'transformers', 'PIL'} & set(sys.modules)))"
     )

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 import gss
 from gss.cli import main
 from gss.config import TokenPriorConfig
-from gss.data.labels import read_label
-from gss.data.scenes import generate_scenes
+from gss.config.loading import recipe_to_yaml
+from gss.io.labels import read_label
 from gss.palette import Palette
-from gss.recipe import recipe_to_yaml
-from gss.token_prior import draw_masks
+from gss.prediction.masks import draw_masks
+from gss.scenes import generate_scenes
 from gss.training.metrics_log import read_metrics
 from gss.training.run import build_gss, save_model
 from tests.gss.tiny import tiny_recipe

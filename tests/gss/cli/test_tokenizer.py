@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 import gss
 import gsskernels
 from gss.cli import main
-from gss.codec_run import load_codec, save_codec
 from gss.config import InverseConfig
+from gss.config.loading import recipe_to_yaml
 from gss.convert.vqgan import vqgan_from_state
-from gss.data.labels import read_label
-from gss.data.scenes import generate_scenes
-from gss.recipe import recipe_to_yaml
-from gss.reconstruction import MaskigeCodec
-from gss.training import read_metrics
+from gss.io.labels import read_label
+from gss.model.codec import MaskigeCodec
+from gss.model.loading import load_codec, save_codec
+from gss.scenes import generate_scenes
+from gss.training.metrics_log import read_metrics
 from gss.training.run import train
 from tests.gss.convert.vqgan_reference import Sizes, checkpoint
 from tests.gss.tiny import tiny_recipe

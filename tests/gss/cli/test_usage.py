@@ -8,9 +8,9 @@ import pytest
 
 import gss
 from gss.cli import main, message, parse
-from gss.data.labels import UnreadableFile
+from gss.io.images import UnreadableFile
+from gss.model.result import Result
 from gss.palette import Palette
-from gss.result import Result
 
 
 def imported_by(statement: str) -> set[str]:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gss.convert.model_config import gss_arguments
 from gss.convert.names import official_names, to_official
-from gss.model import GSS
+from gss.model.gss import GSS
+from gss.model.swin import relative_position_index
 from gss.palette import get_palette
-from gss.swin import relative_position_index
 
 CE = "CrossEntropyLoss"
 NORM = {"type": "SyncBN", "requires_grad": True}

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gss.backbones import ImageEncoder
 from gss.convert.backbone_config import backbone_config
-from gss.convert.backbones import load_official_backbone, load_pretrained_file
+from gss.convert.backbones import load_official_backbone, load_pretrained, load_pretrained_file
 from gss.convert.swin import merging_order, swin_names
-from gss.swin import relative_position_index
+from gss.model.backbones.image_encoder import ImageEncoder
+from gss.model.swin import relative_position_index
 
 SWIN = {
     "type": "SwinTransformer",
@@ -105,7 +105,7 @@ def test_a_recipe_starts_from_a_published_resnet(tmp_path: Path) -> None:
     # older files have no counters
     weights = {k: v + 1 for k, v in source.backbone.state_dict().items() if "num_batches" not in k}
     torch.save(weights | {"fc.weight": torch.ones(10, 16)}, tmp_path / "resnet.pth")
-    target.load_pretrained(str(tmp_path / "resnet.pth"))
+    load_pretrained(target, str(tmp_path / "resnet.pth"))
     got = target.backbone.state_dict()
     assert all(torch.equal(got[name], weights[name]) for name in weights)
 
@@ -122,7 +122,7 @@ def test_a_recipe_starts_from_a_published_resnet(tmp_path: Path) -> None:
 def test_files_without_the_weights(tmp_path: Path, content: Any, message: str) -> None:
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(ValueError, match=message):
-        ImageEncoder(backbone_config(RESNET)).load_pretrained(str(tmp_path / "x.pth"))
+        load_pretrained(ImageEncoder(backbone_config(RESNET)), str(tmp_path / "x.pth"))
 
 
 def test_a_file_that_would_run_something_is_refused(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_file_that_would_run_something_is_refused(tmp_path: Path) -> None:
 
     torch.save({"state_dict": {"stem.0.weight": Hostile()}}, tmp_path / "x.pth")
     with pytest.raises(ValueError, match="not a readable torch checkpoint"):
-        ImageEncoder(backbone_config(RESNET)).load_pretrained(str(tmp_path / "x.pth"))
+        load_pretrained(ImageEncoder(backbone_config(RESNET)), str(tmp_path / "x.pth"))
     assert not (tmp_path / "executed").exists()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gss.config import DalleConfig
 from gss.convert.dalle import dalle_from_state, module_state, official_name, read_dalle
 from gss.convert.machine import Inert
-from gss.tokenizers.dalle import DalleTokenizer
+from gss.model.tokenizers.dalle import DalleTokenizer
 
 CONFIG = DalleConfig(codes=12, encoder_width=8, decoder_width=4, code_dim=5, encoder_blocks=2, decoder_blocks=3)
 

@@ -14,7 +14,7 @@ from gss.convert.infer_config import config_from_state
 from gss.convert.model_config import gss_arguments
 from gss.convert.names import official_names, to_official
 from gss.convert.official import convert_official, left_out, merge_official, official_state, with_dalle
-from gss.model import GSS
+from gss.model.gss import GSS
 from tests.gss.convert.official_models import LAYOUTS, official_config, official_weights, save_checkpoint, small_model
 
 FF, FTW = "gss-ff_swin_cityscapes", "gss-ft-w_swin_cityscapes"

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from gss.config import CompactConfig, DalleConfig, VqganConfig
 from gss.convert.tokenizers import read_tokenizer
 from gss.convert.vqgan import official_name, read_vqgan, vqgan_from_state
-from gss.tokenizers.vqgan import VqganTokenizer
+from gss.model.tokenizers.vqgan import VqganTokenizer
 
 from .vqgan_reference import Sizes, checkpoint, decode, encode
 

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from gss.data.adjacency import touching_classes, touching_pixels
-from gss.data.folder import list_folder
-from gss.data.labels import write_label
+from gss.data.sources.folder import list_folder
+from gss.io.labels import write_label
 from gss.palette import Palette
 
 MAP = torch.tensor([[0, 0, 1], [2, 255, 1], [2, 2, 0]], dtype=torch.uint8)

@@ -9,11 +9,11 @@ import torch
 
 from gss.config import AugmentationConfig
 from gss.data.augment import augmentation
-from gss.data.mseg import TRAIN_SETS
 from gss.data.official import PAD_COLOR, Pad, ResizeToBox, resize_like_opencv
 from gss.data.photometric_hsv import PhotometricHSV
+from gss.data.sources.mseg import TRAIN_SETS
+from gss.data.sources.taxonomy import train_to_universal
 from gss.data.transforms import PhotometricDistortion, RandomCrop, RandomFlip, RandomScale
-from gss.taxonomy import train_to_universal
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from gss.training import CheckpointError, MetricsLog, read_metrics
 from gss.training.checkpoint import (
+    CheckpointError,
     checkpoint_path,
     list_checkpoints,
     load_latest_checkpoint,
@@ -20,6 +20,7 @@ from gss.training.checkpoint import (
     weights_digest,
 )
 from gss.training.interrupt import InterruptFlag
+from gss.training.metrics_log import MetricsLog, read_metrics
 
 
 def test_checkpoints_keep_the_newest_two(tmp_path: Path) -> None:

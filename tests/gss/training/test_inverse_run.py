@@ -11,12 +11,14 @@ from safetensors.torch import load_file
 import gss
 from gss.config import DalleConfig, InverseConfig
 from gss.convert.dalle import official_name
-from gss.data.scenes import generate_scenes
+from gss.model.tokenizers.dalle import DalleTokenizer
 from gss.palette import Palette
-from gss.tokenizers.dalle import DalleTokenizer
-from gss.training import ResumeMismatch, read_metrics
+from gss.palettes.files import write_palette
+from gss.scenes import generate_scenes
 from gss.training.data import find_training_data
+from gss.training.metrics_log import read_metrics
 from gss.training.plan import check_trainable, plan_stages, stage_names
+from gss.training.resume import ResumeMismatch
 from gss.training.run import train
 from tests.gss.tiny import tiny_recipe
 
@@ -99,11 +101,11 @@ def test_published_tokenizer_weights_are_read_and_stay_as_they_are(data: Path, t
 def test_a_run_that_starts_from_another_paints_in_its_colours(data: Path, base: Path, tmp_path: Path) -> None:
     other = Palette.named("scenes")
     turned = tuple((blue, red, green) for red, green, blue in other.colors)
-    Palette("turned", other.class_names, turned).save(tmp_path / "turned.json")
+    write_palette(tmp_path / "turned.json", Palette("turned", other.class_names, turned))
     recipe = tiny_recipe(palette=str(tmp_path / "turned.json"), start_from=str(base), stages=("prior",))
     assert gss.load(train(recipe, data, tmp_path / "run")).palette == other
     names = other.class_names[::-1]
-    Palette("reversed", names, turned).save(tmp_path / "reversed.json")
+    write_palette(tmp_path / "reversed.json", Palette("reversed", names, turned))
     shutil.copytree(data, tmp_path / "data")
     shutil.copy(tmp_path / "reversed.json", tmp_path / "data" / "palette.json")
     with pytest.raises(ValueError, match="start_from: .*config.json has not the 8 classes of the data"):

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gss.training import Progress, read_metrics
-from gss.training.progress import StepClock, format_duration
+from gss.training.metrics_log import read_metrics
+from gss.training.progress import Progress, StepClock, format_duration
 
 
 def test_gradient_accumulation_equals_the_larger_batch(tiny: ModuleType, tmp_path: Path) -> None:

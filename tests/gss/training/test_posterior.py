@@ -7,9 +7,9 @@ import torch
 
 import gss
 from gss.config import DalleConfig, InverseConfig, PosteriorConfig
-from gss.data.scenes import generate_scenes
 from gss.palette import Palette
-from gss.training import read_metrics
+from gss.scenes import generate_scenes
+from gss.training.metrics_log import read_metrics
 from gss.training.posterior import PosteriorTraining
 from gss.training.run import build_gss, train
 from tests.gss.tiny import tiny_recipe

@@ -14,8 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gss.training import CheckpointError, ResumeMismatch, TrainingDiverged, TrainingInterrupted, read_metrics
-from gss.training.checkpoint import checkpoint_path, list_checkpoints, load_weights
+from gss.training.checkpoint import CheckpointError, checkpoint_path, list_checkpoints, load_weights
+from gss.training.metrics_log import read_metrics
+from gss.training.outcome import TrainingDiverged, TrainingInterrupted
+from gss.training.resume import ResumeMismatch
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -22,15 +22,17 @@ from safetensors.torch import load_file
 import gss
 from gss.config import Recipe
 from gss.data.check import DataError
-from gss.data.folder import FolderDataset
-from gss.data.scenes import generate_scenes
-from gss.evaluation import evaluate
+from gss.data.sources.folder import FolderDataset
+from gss.evaluation.ceiling import ceiling
+from gss.evaluation.scores import evaluate
 from gss.palette import Palette
-from gss.reconstruction import ceiling
-from gss.training import ResumeMismatch, read_metrics
+from gss.palettes.files import write_palette
+from gss.scenes import generate_scenes
 from gss.training.checkpoint import load_weights, save_weights
 from gss.training.data import find_training_data
+from gss.training.metrics_log import read_metrics
 from gss.training.plan import holds_run
+from gss.training.resume import ResumeMismatch
 from gss.training.run import train
 from tests.gss.tiny import tiny_recipe
 
@@ -366,9 +368,9 @@ def test_a_data_set_in_its_official_folders_is_trained_on_as_it_is(tmp_path: Pat
 def test_the_recipes_colours_are_used_for_the_datas_classes(data: Path, tmp_path: Path) -> None:
     palette = Palette.named("scenes")
     colors = tuple((255 - red, green, blue) for red, green, blue in palette.colors)
-    Palette("fitted", palette.class_names, colors).save(tmp_path / "fitted.json")
+    write_palette(tmp_path / "fitted.json", Palette("fitted", palette.class_names, colors))
     recipe = tiny_recipe(palette=str(tmp_path / "fitted.json"))
     assert find_training_data(recipe, data).palette.colors == colors
-    Palette("other", palette.class_names[::-1], colors).save(tmp_path / "other.json")
+    write_palette(tmp_path / "other.json", Palette("other", palette.class_names[::-1], colors))
     other = tiny_recipe(palette=str(tmp_path / "other.json"))
     assert find_training_data(other, data).palette.class_names == palette.class_names

@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from gss.training import learning_rate_at
-from gss.training.schedule import decay_factor, warmup_factor
+from gss.training.schedule import decay_factor, learning_rate_at, warmup_factor
 
 
 @pytest.mark.parametrize("step", [0, 1, 749, 1499, 1500, 1501, 40_000, 79_999])

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import gss
-from gss.data.scenes import generate_scenes
-from gss.training import read_metrics
+from gss.scenes import generate_scenes
+from gss.training.metrics_log import read_metrics
 
 SCRIPT = """
 import sys

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from gss.config import StageConfig
-from gss.training import Progress, StageResult, train_stage
+from gss.training.loop import train_stage
+from gss.training.outcome import StageResult
+from gss.training.progress import Progress
 
 CONFIG = StageConfig(
     steps=24,

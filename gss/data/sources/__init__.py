@@ -1,0 +1,1 @@
+"""Folder layouts of data sets: which file belongs to which."""

@@ -1,0 +1,1 @@
+"""Scores of a model, a tokenizer or a confidence against labelled data."""

@@ -1,0 +1,1 @@
+"""Networks: GSS, its per-pixel twin, their parts, and how they look at an image."""

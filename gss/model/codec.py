@@ -1,0 +1,139 @@
+"""What the tokenizer alone makes possible: labels -> maskige -> tokens -> maskige -> labels (spec paragraph 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import gsskernels
+from gss.config import InverseConfig
+from gss.io.resize import fit_box, source_corners
+from gss.model.inverse import Inverse
+from gss.model.maskige import DecodedMaskige, Maskige
+from gss.model.tokenizers.protocol import Tokenizer
+from gss.model.views.predict import labels_and_margin
+from gss.model.views.scores import rescale
+from gss.model.views.windows import ALIGNMENT
+from gss.palette import Palette
+
+Progress = Callable[[int, int], None]
+
+
+class Codec(Protocol):
+    """X, a tokenizer and X^-1: a `gss.GSS` has them, and so has a `MaskigeCodec`."""
+
+    palette: Palette
+    maskige: Maskige
+    tokenizer: Any  # a Tokenizer; a module's attribute has no narrower type
+
+    def classify(self, maskige: Tensor, size: tuple[int, int] | None = None) -> DecodedMaskige: ...
+
+    def class_scores(self, maskige: Tensor, size: tuple[int, int]) -> Tensor: ...
+
+
+class MaskigeCodec(nn.Module):
+    """A tokenizer with a palette, without any prior: enough to measure what it can represent."""
+
+    def __init__(self, palette: Palette, tokenizer: Tokenizer, inverse: InverseConfig | None = None) -> None:
+        super().__init__()
+        self.palette = palette
+        self.maskige = Maskige(palette)
+        self.tokenizer: Any = tokenizer
+        learned = inverse is not None and inverse.type != "nearest"
+        self.inverse = Inverse(palette.num_classes, inverse) if learned and inverse is not None else None
+
+    def classify(self, maskige: Tensor, size: tuple[int, int] | None = None) -> DecodedMaskige:
+        """X^-1: maskige (B, 3, h, w) in 0..1 -> labels and margin (B, *size), by default at its own size."""
+        return (self.maskige if self.inverse is None else self.inverse).decode(maskige, size)
+
+    def class_scores(self, maskige: Tensor, size: tuple[int, int]) -> Tensor:
+        """X^-1 before it decides, (B, K, *size) float32."""
+        return self.maskige.votes(maskige, size) if self.inverse is None else self.inverse.scores(maskige, size)
+
+
+class Reconstruction(NamedTuple):
+    """`labels` (B, H, W), `tokens` (B, h, w), the labels at the size of the maskige, `target` (B, h', w'), and what the
+    tokens decode to, `painted` (B, 3, h', w') in 0..1, smaller where the tokenizer drops what fills no token."""
+
+    labels: Tensor
+    tokens: Tensor
+    target: Tensor
+    painted: Tensor
+
+
+def maskige_size(stride: int, cells: tuple[int, ...] | torch.Size) -> tuple[int, int]:
+    """The maskige has `stride` pixels a token, whatever the image's size: the paper's is twice the image."""
+    return cells[0] * stride, cells[1] * stride
+
+
+def token_cells(labels: Tensor) -> tuple[int, int]:
+    """How many cells of 4x4 pixels, each a token's, labels (B, H, W) take; those at the borders may be incomplete."""
+    return -(-labels.shape[-2] // ALIGNMENT), -(-labels.shape[-1] // ALIGNMENT)
+
+
+def resize_labels(labels: Tensor, size: tuple[int, int], num_classes: int) -> Tensor:
+    """labels (B, H, W) at `size` by the vote of neighbouring classes; unchanged where the size is right already."""
+    if labels.shape[-2:] == size:
+        return labels
+    return gsskernels.label_resize(labels, size, num_classes=num_classes)
+
+
+def maskige_labels(codec: Codec, labels: Tensor, scale: int | None = None) -> tuple[Tensor, tuple[int, int]]:
+    """labels (B, H, W) at the size of their maskige, and the (height, width) in image pixels that this covers.
+
+    `scale` as in `reconstruct`, without one labels are padded to whole cells; ValueError below 1.
+    """
+    if scale is not None and scale < 1:
+        raise ValueError(f"scale: expected at least 1, got {scale}")
+    height, width = labels.shape[-2:]
+    if scale is None:
+        right, bottom = -width % ALIGNMENT, -height % ALIGNMENT
+        labels = F.pad(labels, (0, right, 0, bottom), value=codec.palette.ignore_index)
+        size = maskige_size(codec.tokenizer.stride, token_cells(labels))
+    else:
+        size = (height * scale, width * scale)
+    covered = (labels.shape[-2], labels.shape[-1])
+    return resize_labels(labels, size, codec.palette.num_classes), covered
+
+
+@torch.inference_mode()
+def reconstruct(
+    codec: Codec, labels: Tensor, scale: int | None = None, box: tuple[int, int] | None = None
+) -> Reconstruction:
+    """Label maps through the tokenizer and back.
+
+    Args:
+        labels: (B, H, W) integers; the ignore value is painted in the ignore colour.
+        scale: maskige pixels an image pixel, 1 or more. None: as the model does, with the grid of ceil(side / 4) cells,
+            the labels padded to whole cells. The official evaluation takes 1, the official model 2.
+        box: fit the labels into this (height, width) first and bring the result back to their size, as the official
+            test pipelines do.
+
+    Raises:
+        ValueError: a scale below 1.
+    """
+    own_size = (labels.shape[-2], labels.shape[-1])
+    if box is not None:
+        labels = _nearest(labels, fit_box(own_size, box))
+    height, width = labels.shape[-2:]
+    target, padded = maskige_labels(codec, labels, scale)
+    tokens = codec.tokenizer.encode(codec.maskige.encode(target))
+    # Some tokenizers paint whole tokens where the maskige ends within one, others leave it out.
+    painted = codec.tokenizer.decode(tokens)[..., : target.shape[-2], : target.shape[-1]]
+    if box is None:
+        decoded = codec.classify(painted, padded).labels[:, :height, :width]
+    else:
+        scores = codec.class_scores(painted, padded)[..., :height, :width]
+        decoded = labels_and_margin(rescale(scores, own_size)).labels
+    return Reconstruction(decoded, tokens, target, painted)
+
+
+def _nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """labels (B, H, W) at `size` by the nearest pixel, as OpenCV picks it."""
+    height, width = labels.shape[-2:]
+    rows, columns = source_corners(height, size[0]), source_corners(width, size[1])
+    return labels[:, rows.to(labels.device)[:, None], columns.to(labels.device)]
