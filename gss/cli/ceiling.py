@@ -27,13 +27,14 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from gss.cli.output import class_table, emit, progress
+    from gss.cli.output import class_table, emit
     from gss.evaluation.ceiling import ceiling
     from gss.evaluation.metrics import percent
+    from gss.io.progress import progress_bar
 
     codec = load_codec(arguments)
     dataset = open_labels(arguments, codec)
-    with progress("reconstructing") as report:
+    with progress_bar("reconstructing") as report:
         outcome = ceiling(codec, dataset, progress=report, scale=arguments.scale, box=arguments.box)
     full_size = f"mean IoU at full size: {percent(outcome['mIoU_full_size'])}"
     used = f"codes used: {outcome['codes_used']} of {outcome['codes']}, perplexity {outcome['perplexity']:.1f}"

@@ -62,14 +62,15 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """--margin is None, a file, or True for one beside --out."""
-    from gss.cli.output import emit, progress
+    from gss.cli.output import emit
+    from gss.io.progress import progress_bar
     from gss.palette import get_palette
     from gss.prediction.painted.files import decode_file
 
     palette = get_palette(arguments.palette)
     out = Path(arguments.out)
     margin = out.with_name(f"{out.stem}_margin.png") if arguments.margin is True else arguments.margin
-    with progress("decoding rows") as show_progress:
+    with progress_bar("decoding rows") as show_progress:
         summary = decode_file(
             arguments.image,
             palette,

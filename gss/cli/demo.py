@@ -29,11 +29,12 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     import gss
-    from gss.cli.output import class_table, progress, show
+    from gss.cli.output import class_table, show
     from gss.config.loading import load_recipe
     from gss.data.sources.folder import FolderDataset
     from gss.evaluation.report import write_report
     from gss.evaluation.scores import evaluate
+    from gss.io.progress import progress_bar
     from gss.model.result import Result
     from gss.scenes import generate_scenes
     from gss.training.run import train
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     model = gss.load(run_dir)
     held_out = FolderDataset(data, "val", model.palette)
-    with progress("evaluating") as report:
+    with progress_bar("evaluating") as report:
         metrics = evaluate(model, held_out, progress=report)
 
     strips: list[Path] = []

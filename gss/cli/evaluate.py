@@ -80,10 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def score(model: GSS | PixelClassifier, dataset: PairDataset) -> dict[str, Any]:
-    from gss.cli.output import progress
     from gss.evaluation.scores import evaluate
+    from gss.io.progress import progress_bar
 
-    with progress("evaluating") as report:
+    with progress_bar("evaluating") as report:
         return evaluate(model, dataset, progress=report)
 
 
@@ -92,9 +92,9 @@ def score_and_calibrate(
 ) -> tuple[dict[str, Any], list[Any]]:
     """The metrics, "confidence" among them, and what to show of it; writes the calibration into the run folder."""
     from gss.cli import confidence
-    from gss.cli.output import progress
     from gss.data.sources.layouts import open_dataset
     from gss.evaluation.confidence import calibrate, confidence_report, score_split
+    from gss.io.progress import progress_bar
     from gss.prediction.calibration import FILE, Score
 
     weights = confidence.digest(Path(arguments.model))
@@ -103,9 +103,9 @@ def score_and_calibrate(
     if arguments.fit_split is not None:
         files = {"cache": False, "layout": arguments.layout, "lists": arguments.lists}
         other = open_dataset(arguments.data, arguments.fit_split, model.palette, **files)
-        with progress("fitting") as report:
+        with progress_bar("fitting") as report:
             fit = score_split(model, other, report, required)
-    with progress("evaluating") as report:
+    with progress_bar("evaluating") as report:
         scores = score_split(model, dataset, report, required)
     found = confidence_report(scores, model.palette, fit, arguments.score)
     calibration = calibrate(fit or scores, weights, found["score"])
@@ -121,10 +121,11 @@ def score_and_calibrate(
 def run_zero_shot(arguments: argparse.Namespace) -> int:
     """An MSeg model on one of the test sets, or with --layout mseg on all six."""
     from gss.cli.models import load_model
-    from gss.cli.output import emit, key_values, progress
+    from gss.cli.output import emit, key_values
     from gss.data.sources.mseg_test import TEST_SETS
     from gss.evaluation.metrics import percent
     from gss.evaluation.zero_shot import evaluate_test_sets
+    from gss.io.progress import progress_bar
 
     fitting = arguments.calibration or arguments.fit_split is not None or arguments.score is not None
     if fitting or arguments.split != "val":
@@ -138,7 +139,7 @@ def run_zero_shot(arguments: argparse.Namespace) -> int:
             names,
             arguments.lists,
             arguments.official_parity,
-            progress=lambda name: stack.enter_context(progress(name)),
+            progress=lambda name: stack.enter_context(progress_bar(name)),
         )
     lines = {name: percent(results[name]["mIoU"]) for name in names}
     if len(names) > 1:

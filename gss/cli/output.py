@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
-
-Progress = Callable[[int, int], None]  # (done, total)
 
 
 def emit(json_target: str | None, values: Any, *text: RenderableType) -> None:
@@ -64,16 +61,3 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
     if "aAcc" in metrics:
         table.add_row("all pixels", "", percent(metrics["aAcc"]), "")
     return table
-
-
-@contextmanager
-def progress(description: str) -> Iterator[Progress]:
-    """A progress bar on stderr; where stderr is not a terminal nothing is shown."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -58,13 +58,14 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 
 def run_health(arguments: argparse.Namespace) -> int:
-    from gss.cli.output import emit, key_values, progress
-    from gss.evaluation.codebook_use import codebook_use
+    from gss.cli.output import emit, key_values
+    from gss.evaluation.ceiling import codebook_use
     from gss.evaluation.metrics import percent
+    from gss.io.progress import progress_bar
 
     codec = load_codec(arguments)
     dataset = open_labels(arguments, codec)
-    with progress("encoding") as report:
+    with progress_bar("encoding") as report:
         use = codebook_use(codec, dataset, progress=report, scale=arguments.scale)
     dead = use["dead_codes"]
     more = f", ... ({len(dead) - SHOWN_CODES} more)" if len(dead) > SHOWN_CODES else ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
+from gss.io.progress import Progress
 from gss.palette import Palette
 
 
@@ -30,3 +32,19 @@ def require_same_classes(palette: Palette, dataset: Any) -> None:
 
 def _listed(palette: Palette) -> str:
     return f"{palette.name!r} ({', '.join(palette.class_names)})"
+
+
+def labelled_pairs(dataset: Any, palette: Palette, progress: Progress | None = None) -> Iterator[dict[str, Any]]:
+    """Every {"image", "label", "name"} of a data set in order; `progress` is called after each.
+
+    Raises ValueError before the first pair where the data's classes are not the palette's.
+    """
+    require_same_classes(palette, dataset)
+
+    def pairs() -> Iterator[dict[str, Any]]:
+        for index in range(len(dataset)):
+            yield dataset[index]
+            if progress is not None:
+                progress(index + 1, len(dataset))
+
+    return pairs()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from gss.data.classes import require_same_classes
+from gss.data.classes import labelled_pairs
 from gss.data.pairs import PairDataset
 from gss.evaluation.metrics import SegmentationMetrics
+from gss.io.progress import Progress
 from gss.model.classifier import PixelClassifier
 from gss.model.result import MarginUnit, Result
 from gss.model.views.predict import predict_scores
@@ -30,7 +30,6 @@ from gss.prediction.histogram import Levels, ScoreHistogram, aurc, auroc, best_a
 if TYPE_CHECKING:
     from gss.model.gss import GSS
 
-Progress = Callable[[int, int], None]
 
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95)
@@ -82,11 +81,9 @@ def score_split(
     and others in probability, as under windows those do that fit into one, and at the first image without a certainty
     if one is required.
     """
-    require_same_classes(model.palette, dataset)
     uncertain = 0
     found = SplitScores(SegmentationMetrics(model.palette.num_classes, model.palette.class_names))
-    for index in range(len(dataset)):
-        pair = dataset[index]
+    for index, pair in enumerate(labelled_pairs(dataset, model.palette, progress)):
         result = model.predict(pair["image"])
         assert isinstance(result, Result)  # one image in, one result out
         if found.unit not in (None, result.margin_unit):
@@ -111,8 +108,6 @@ def score_split(
         half = found.halves[0 if 2 * index < len(dataset) else 1]
         for name, score in scores.items():
             half.setdefault(name, ScoreHistogram()).update(score[labelled], correct)
-        if progress is not None:
-            progress(index + 1, len(dataset))
     if uncertain:
         for half in found.halves:
             half.pop("certainty", None)

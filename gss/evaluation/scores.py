@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gss.data.classes import require_same_classes
+from gss.data.classes import labelled_pairs
 from gss.data.pairs import PairDataset
 from gss.evaluation.metrics import SegmentationMetrics
+from gss.io.progress import Progress
 from gss.model.result import Result
 
 if TYPE_CHECKING:
     from gss.model.classifier import PixelClassifier
     from gss.model.gss import GSS
-
-Progress = Callable[[int, int], None]
 
 
 def evaluate(model: GSS | PixelClassifier, dataset: PairDataset, progress: Progress | None = None) -> dict[str, Any]:
@@ -24,13 +22,9 @@ def evaluate(model: GSS | PixelClassifier, dataset: PairDataset, progress: Progr
     0..1 and per_class; and "confusion", a row of pixel counts for each target class, which `gss palette fit
     --confusion` reads. Raises ValueError where the data's classes are not the model's.
     """
-    require_same_classes(model.palette, dataset)
     metrics = SegmentationMetrics(model.palette.num_classes, model.palette.class_names)
-    for index in range(len(dataset)):
-        pair = dataset[index]
+    for pair in labelled_pairs(dataset, model.palette, progress):
         result = model.predict(pair["image"], certainty=False)
         assert isinstance(result, Result)  # one image in, one result out
         metrics.update(result.labels, pair["label"])
-        if progress is not None:
-            progress(index + 1, len(dataset))
     return {**metrics.compute(), "confusion": metrics.confusion.tolist()}

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gss.data.classes import labelled_pairs
 from gss.data.pairs import PairDataset
 from gss.data.sources.layouts import open_dataset
 from gss.data.sources.mseg_test import TEST_SETS
 from gss.data.sources.taxonomy import map_prediction, palette_of
 from gss.evaluation.metrics import SegmentationMetrics, harmonic_mean
+from gss.io.progress import Progress
 from gss.model.views.predict import predict_scores
 from gss.palette import Palette
 
 if TYPE_CHECKING:
     from gss.model.classifier import PixelClassifier
     from gss.model.gss import GSS
-
-Progress = Callable[[int, int], None]
 
 
 def evaluate_test_sets(
@@ -70,14 +70,11 @@ def evaluate_test_set(
     metrics = SegmentationMetrics(target.num_classes, target.class_names)
     device = next(model.parameters()).device
     model.eval()
-    for index in range(len(dataset)):
-        pair = dataset[index]
+    for pair in labelled_pairs(dataset, target, progress):
         # votes stay votes: a softmax would give each of the many classes without one a share that adds up
         scores = predict_scores(
             model.image_scores, pair["image"][None].to(device), model.inference, softmax=not model.scores_are_votes
         )
         labels = map_prediction(scores, name, official_parity=official_parity)
         metrics.update(labels[0].cpu(), pair["label"])
-        if progress is not None:
-            progress(index + 1, len(dataset))
     return metrics.compute()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -20,15 +19,17 @@ from gss.model.views.scores import rescale
 from gss.model.views.windows import ALIGNMENT
 from gss.palette import Palette
 
-Progress = Callable[[int, int], None]
 
-
-class Codec(Protocol):
-    """X, a tokenizer and X^-1: a `gss.GSS` has them, and so has a `MaskigeCodec`."""
+class LabelEncoder(Protocol):
+    """X and a tokenizer: all that turns label maps into tokens."""
 
     palette: Palette
     maskige: Maskige
     tokenizer: Any  # a Tokenizer; a module's attribute has no narrower type
+
+
+class Codec(LabelEncoder, Protocol):
+    """X, a tokenizer and X^-1, as `gss.GSS` and `MaskigeCodec` have them."""
 
     def classify(self, maskige: Tensor, size: tuple[int, int] | None = None) -> DecodedMaskige: ...
 
@@ -65,13 +66,8 @@ class Reconstruction(NamedTuple):
     painted: Tensor
 
 
-def maskige_size(stride: int, cells: tuple[int, ...] | torch.Size) -> tuple[int, int]:
-    """The maskige has `stride` pixels a token, whatever the image's size: the paper's is twice the image."""
-    return cells[0] * stride, cells[1] * stride
-
-
 def token_cells(labels: Tensor) -> tuple[int, int]:
-    """How many cells of 4x4 pixels, each a token's, labels (B, H, W) take; those at the borders may be incomplete."""
+    """The grid (h, w) of tokens for labels (B, H, W): one for each 4x4 pixels, also where the border cuts a cell."""
     return -(-labels.shape[-2] // ALIGNMENT), -(-labels.shape[-1] // ALIGNMENT)
 
 
@@ -82,22 +78,35 @@ def resize_labels(labels: Tensor, size: tuple[int, int], num_classes: int) -> Te
     return gsskernels.label_resize(labels, size, num_classes=num_classes)
 
 
-def maskige_labels(codec: Codec, labels: Tensor, scale: int | None = None) -> tuple[Tensor, tuple[int, int]]:
-    """labels (B, H, W) at the size of their maskige, and the (height, width) in image pixels that this covers.
+def maskige_labels(codec: LabelEncoder, labels: Tensor, cells: tuple[int, ...] | None = None) -> Tensor:
+    """labels (B, H, W) at the size of their maskige: `stride` pixels a token, whatever the size of the image.
 
-    `scale` as in `reconstruct`, without one labels are padded to whole cells; ValueError below 1.
+    `cells` is the grid (h, w) of tokens, by default that of `token_cells`.
+    """
+    height, width = token_cells(labels) if cells is None else cells
+    stride = codec.tokenizer.stride
+    return resize_labels(labels, (height * stride, width * stride), codec.palette.num_classes)
+
+
+def labels_to_tokens(codec: LabelEncoder, labels: Tensor) -> Tensor:
+    """labels (B, H, W) at the size of their maskige -> tokens (B, h, w): stage 1 of the paper, X then the encoder."""
+    tokens: Tensor = codec.tokenizer.encode(codec.maskige.encode(labels))
+    return tokens
+
+
+def covered_labels(codec: Codec, labels: Tensor, scale: int | None) -> tuple[Tensor, tuple[int, int]]:
+    """labels (B, H, W) at maskige size, and the (height, width) in image pixels that the maskige covers.
+
+    Without a scale, the labels are padded to whole cells. Raises ValueError for a scale below 1.
     """
     if scale is not None and scale < 1:
         raise ValueError(f"scale: expected at least 1, got {scale}")
     height, width = labels.shape[-2:]
-    if scale is None:
-        right, bottom = -width % ALIGNMENT, -height % ALIGNMENT
-        labels = F.pad(labels, (0, right, 0, bottom), value=codec.palette.ignore_index)
-        size = maskige_size(codec.tokenizer.stride, token_cells(labels))
-    else:
-        size = (height * scale, width * scale)
-    covered = (labels.shape[-2], labels.shape[-1])
-    return resize_labels(labels, size, codec.palette.num_classes), covered
+    if scale is not None:
+        return resize_labels(labels, (height * scale, width * scale), codec.palette.num_classes), (height, width)
+    right, bottom = -width % ALIGNMENT, -height % ALIGNMENT
+    labels = F.pad(labels, (0, right, 0, bottom), value=codec.palette.ignore_index)
+    return maskige_labels(codec, labels), (labels.shape[-2], labels.shape[-1])
 
 
 @torch.inference_mode()
@@ -120,14 +129,14 @@ def reconstruct(
     if box is not None:
         labels = _nearest(labels, fit_box(own_size, box))
     height, width = labels.shape[-2:]
-    target, padded = maskige_labels(codec, labels, scale)
-    tokens = codec.tokenizer.encode(codec.maskige.encode(target))
+    target, covered = covered_labels(codec, labels, scale)
+    tokens = labels_to_tokens(codec, target)
     # Some tokenizers paint whole tokens where the maskige ends within one, others leave it out.
     painted = codec.tokenizer.decode(tokens)[..., : target.shape[-2], : target.shape[-1]]
     if box is None:
-        decoded = codec.classify(painted, padded).labels[:, :height, :width]
+        decoded = codec.classify(painted, covered).labels[:, :height, :width]
     else:
-        scores = codec.class_scores(painted, padded)[..., :height, :width]
+        scores = codec.class_scores(painted, covered)[..., :height, :width]
         decoded = labels_and_margin(rescale(scores, own_size)).labels
     return Reconstruction(decoded, tokens, target, painted)
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import gsskernels
 from gss.config import PosteriorConfig
-from gss.model.codec import maskige_size, resize_labels, token_cells
+from gss.model.codec import maskige_labels
 from gss.model.gss import GSS
 from gss.palette import Palette
 from gss.training.losses import cross_entropy, palette_distances
@@ -57,8 +57,7 @@ class PosteriorTraining(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         palette = self.model.palette
-        size = maskige_size(self.model.tokenizer.stride, token_cells(batch["label"]))
-        labels = resize_labels(batch["label"], size, palette.num_classes)
+        labels = maskige_labels(self.model, batch["label"])
         colors = self.colors()
         ignore = [channel / 255 for channel in palette.ignore_color]
         target = gsskernels.maskige_encode(labels, colors, ignore_index=palette.ignore_index, ignore_color=ignore)

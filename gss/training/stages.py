@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import gsskernels
 from gss.model.classifier import PixelClassifier
-from gss.model.codec import Codec, maskige_size, resize_labels, token_cells
+from gss.model.codec import Codec, labels_to_tokens, maskige_labels
 from gss.model.gss import GSS
 from gss.model.tokenizers.compact import CompactTokenizer
 from gss.model.views.windows import ALIGNMENT
@@ -38,13 +38,12 @@ class TokenizerTraining(nn.Module):
         if not isinstance(model.tokenizer, CompactTokenizer):
             raise ValueError(f"tokenizer.type: expected 'compact' to train it, got {model.tokenizer.config.type!r}")
         self.config = model.tokenizer.config
-        self.tokenizer = model.tokenizer
-        self.maskige = model.maskige
+        self.palette, self.maskige, self.tokenizer = model.palette, model.maskige, model.tokenizer
         self.register_buffer("class_weights", class_weights.float(), persistent=False)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        labels = self.maskige_labels(batch["label"])
-        palette = self.maskige.palette
+        labels = maskige_labels(self, batch["label"])
+        palette = self.palette
         labelled = labels != palette.ignore_index
         colors = self.maskige.colors / 255
         if self.config.any_palette and self.training:
@@ -61,10 +60,6 @@ class TokenizerTraining(nn.Module):
         parts["commitment"] = quantized.commitment
         loss = loss + self.config.commitment * quantized.commitment
         return {"loss": loss, **parts, **self.tokenizer.quantizer.health()}
-
-    def maskige_labels(self, labels: Tensor) -> Tensor:
-        size = maskige_size(self.tokenizer.stride, token_cells(labels))
-        return resize_labels(labels, size, self.maskige.palette.num_classes)
 
 
 class PriorTraining(nn.Module):
@@ -107,8 +102,7 @@ class PriorTraining(nn.Module):
     def losses(self, features: Sequence[Tensor], fused: Tensor, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Of feature maps, what the trunk made of them, and labels (B, H, W) at the image's size."""
         model = self.model
-        size = maskige_size(model.tokenizer.stride, hidden.shape[-2:])
-        resized = resize_labels(labels, size, model.palette.num_classes)
+        resized = maskige_labels(model, labels, hidden.shape[-2:])
         pixel_loss, classes = upsampled_cross_entropy(
             self.pixel_head(features, fused).float(), resized, self.class_weights, model.palette.ignore_index
         )
@@ -136,7 +130,7 @@ class PriorTraining(nn.Module):
         """labels (B, H, W) at maskige size, `classes` (B, H, W) for unlabelled pixels -> tokens (B, h, w)."""
         labelled = labels != self.model.palette.ignore_index
         completed = torch.where(labelled, labels.long(), classes)
-        return self.model.tokenizer.encode(self.model.maskige.encode(completed))
+        return labels_to_tokens(self.model, completed)
 
     def cell_weights(self, labels: Tensor, side: int = ALIGNMENT) -> Tensor:
         """labels (B, H, W) in cells of `side` x `side` pixels -> mean class weight of each cell's labelled pixels.
@@ -198,9 +192,7 @@ class InverseTraining(nn.Module):
 
     def reconstructed(self, labels: Tensor) -> Tensor:
         """labels (B, H, W) -> the maskige that their tokens decode to."""
-        size = maskige_size(self.model.tokenizer.stride, token_cells(labels))
-        painted = self.model.maskige.encode(resize_labels(labels, size, self.model.palette.num_classes))
-        return self.model.tokenizer.decode(self.model.tokenizer.encode(painted))
+        return self.model.tokenizer.decode(labels_to_tokens(self.model, maskige_labels(self.model, labels)))
 
 
 class ClassifierTraining(nn.Module):

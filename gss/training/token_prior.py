@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from gss.model.codec import maskige_size, resize_labels, token_cells
+from gss.model.codec import labels_to_tokens, maskige_labels, token_cells
 from gss.model.gss import GSS
 from gss.model.views.windows import ALIGNMENT
 
@@ -51,11 +51,9 @@ class TokenPriorTraining(nn.Module):
     @torch.no_grad()
     def label_tokens(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """labels (B, H, W) -> their tokens (B, h, w), and which of them stand for labelled pixels only."""
-        palette, cells = self.model.palette, token_cells(labels)
-        size = maskige_size(self.model.tokenizer.stride, cells)
-        painted = self.model.maskige.encode(resize_labels(labels, size, palette.num_classes))
-        labelled = (labels != palette.ignore_index).float()
+        cells = token_cells(labels)
+        labelled = (labels != self.model.palette.ignore_index).float()
         bottom, right = (cells[0] * ALIGNMENT - labels.shape[1], cells[1] * ALIGNMENT - labels.shape[2])
         whole = nn.functional.pad(labelled, (0, right, 0, bottom), value=1.0)
         known = nn.functional.avg_pool2d(whole[:, None], ALIGNMENT)[:, 0] == 1
-        return self.model.tokenizer.encode(painted), known
+        return labels_to_tokens(self.model, maskige_labels(self.model, labels, cells)), known

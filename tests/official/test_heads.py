@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gss.convert.names import official_names, to_official
-from gss.model.codec import maskige_size, resize_labels
+from gss.model.codec import maskige_labels
 from gss.model.gss import GSS
 from gss.training.losses import upsampled_cross_entropy
 from gss.training.stages import InverseTraining, PriorTraining
@@ -136,8 +136,7 @@ def test_ff_targets(path: Path, mode: str) -> None:
     with torch.no_grad():
         maps = maps_of(recording)
         fused, hidden = model.trunk(maps)
-        size = maskige_size(model.tokenizer.stride, hidden.shape[-2:])
-        resized = resize_labels(labels, size, model.palette.num_classes)
+        resized = maskige_labels(model, labels, hidden.shape[-2:])
         assert_equal(recording.name, f"{mode} gt_resized", resized, wanted["gt_resized"][:, 0])
         logits = stage.pixel_head(maps, fused)
         _, classes = upsampled_cross_entropy(logits, resized, stage.class_weights)
