@@ -160,7 +160,7 @@ def official_formulas() -> Iterator[None]:
         "gsskernels.label_resize": label_resize,
         "gss.training.stages.upsampled_cross_entropy": upsampled,
         "gss.model.tokenizers.dalle.DalleTokenizer.decode": decode_tokens,
-        "gss.model.tokenizers.bands.BAND_BYTES": 1 << 60,
+        "gss.model.tokenizers.dalle.BAND_BYTES": 1 << 60,
         "gss.model.swin.BAND_VALUES": 1 << 60,
     }
     patches = [mock.patch(name, value) for name, value in replaced.items()]

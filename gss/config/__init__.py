@@ -12,6 +12,7 @@ from gss.config.stage import AugmentationConfig, StageConfig
 from gss.config.tokenizer import TOKENIZERS, CompactConfig, DalleConfig, TokenizerConfig, VqganConfig, tokenizer_config
 
 __all__ = [
+    "as_config",
     "AT_LEAST_1",
     "RULES",
     "TOKENIZERS",
@@ -31,3 +32,10 @@ __all__ = [
     "require_in_range",
     "tokenizer_config",
 ]
+
+
+def as_config(kind, value):  # type: ignore
+    settings = value if isinstance(value, kind) else kind(**(value or {}))
+    if hasattr(settings, "validate"):
+        settings.validate()
+    return settings

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from gss.config import CompactConfig, InferenceConfig, InverseConfig, PriorConfig, TokenPriorConfig, tokenizer_config
-from gss.io.images import to_images
+from gss.config import (
+    CompactConfig,
+    InferenceConfig,
+    InverseConfig,
+    PriorConfig,
+    TokenizerConfig,
+    TokenPriorConfig,
+    as_config,
+    tokenizer_config,
+)
 from gss.model.backbones.image_encoder import ImageEncoder
 from gss.model.certainty import certainty_map
 from gss.model.inverse import Inverse
 from gss.model.maskige import DecodedMaskige, Maskige
 from gss.model.prior import PixelHead, TokenHead, Trunk
-from gss.model.result import MarginUnit, Result
+from gss.model.result import Result
+from gss.model.segmenter import Segmenter
 from gss.model.token_prior import TokenPrior
 from gss.model.tokenizers.protocol import build_tokenizer
-from gss.model.views.predict import needs_scores, predict_labels
+from gss.model.views.predict import needs_scores
 from gss.model.views.windows import pad_to_alignment
 from gss.palette import Palette
 
@@ -49,43 +59,52 @@ class Prediction(NamedTuple):
     certainty: Tensor | None
 
 
-class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-segmentation", "generative"]):
+class GSS(Segmenter, PyTorchModelHubMixin, library_name="gss", tags=["semantic-segmentation", "generative"]):
     """Generative semantic segmentation (arXiv 2303.11316).
 
-    The arguments are plain mappings, so that `save_pretrained` writes them to config.json and `from_pretrained`
-    rebuilds the model from the folder alone.
+    Each configuration may be a mapping of its fields, as config.json holds them: `save_pretrained` writes them there,
+    and `from_pretrained` rebuilds the model from the folder alone.
 
     Args:
-        palette: `Palette.to_dict()`.
+        palette: classes and colours.
         backbone: see `gss.model.backbones.image_encoder.ImageEncoder`.
-        tokenizer: `type` and the fields of `gss.config.CompactConfig` or `gss.config.DalleConfig`.
-        prior: the fields of `gss.config.PriorConfig`.
-        inverse: the fields of `gss.config.InverseConfig`; the nearest palette colour by default.
-        inference: the fields of `gss.config.InferenceConfig`: how `predict` looks at an image.
-        token_prior: the fields of `gss.config.TokenPriorConfig`; None for a model that draws no masks without an image.
+        tokenizer: the configuration of a tokenizer; in a mapping, `type` names which.
+        prior: trunk and token head.
+        inverse: X^-1; the nearest palette colour by default.
+        inference: how `predict` looks at an image.
+        token_prior: None for a model that draws no masks without an image.
+
+    Raises ValueError for settings that are out of range or do not fit each other.
     """
 
     architecture = "gss"
 
     def __init__(
         self,
-        palette: Mapping[str, Any],
+        palette: Palette | Mapping[str, Any],
         backbone: Mapping[str, Any],
-        tokenizer: Mapping[str, Any],
-        prior: Mapping[str, Any],
-        inverse: Mapping[str, Any] | None = None,
-        inference: Mapping[str, Any] | None = None,
-        token_prior: Mapping[str, Any] | None = None,
+        tokenizer: TokenizerConfig | Mapping[str, Any],
+        prior: PriorConfig | Mapping[str, Any],
+        inverse: InverseConfig | Mapping[str, Any] | None = None,
+        inference: InferenceConfig | Mapping[str, Any] | None = None,
+        token_prior: TokenPriorConfig | Mapping[str, Any] | None = None,
         architecture: str = "gss",
     ) -> None:
-        super().__init__()
-        require_architecture(architecture, self.architecture)
-        self.palette = Palette.from_dict(dict(palette))
-        self.prior_config = PriorConfig(**prior)
-        self.tokenizer_config = tokenizer_config(tokenizer)
-        self.inverse_config = InverseConfig(**(inverse or {}))
-        self.inference = InferenceConfig(**(inference or {}))
-        self.inference.validate()
+        super().__init__(palette, inference, architecture)
+        self.prior_config = as_config(PriorConfig, prior)
+        self.tokenizer_config = tokenizer_config(tokenizer) if isinstance(tokenizer, Mapping) else tokenizer
+        self.inverse_config = as_config(InverseConfig, inverse)
+        token_prior_config = None if token_prior is None else as_config(TokenPriorConfig, token_prior)
+        self._hub_mixin_config = {
+            "architecture": architecture,
+            "palette": self.palette.to_dict(),
+            "backbone": dict(backbone),
+            "tokenizer": asdict(self.tokenizer_config),
+            "prior": asdict(self.prior_config),
+            "inverse": asdict(self.inverse_config),
+            "inference": asdict(self.inference),
+            "token_prior": None if token_prior_config is None else asdict(token_prior_config),
+        }
         classes = self.palette.num_classes
         if self.prior_config.decode == "consensus" and not isinstance(self.tokenizer_config, CompactConfig):
             kind = self.tokenizer_config.type
@@ -102,9 +121,7 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         self.inverse = Inverse(classes, self.inverse_config) if self.inverse_config.type != "nearest" else None
         if self.prior_config.share_codes:
             self.token_head.code_features.copy_(self.code_patches())
-        self.token_prior = (
-            TokenPrior(self.tokenizer.codes, TokenPriorConfig(**token_prior)) if token_prior is not None else None
-        )
+        self.token_prior = None if token_prior_config is None else TokenPrior(self.tokenizer.codes, token_prior_config)
 
     def forward(self, images: Tensor, certainty: bool = True) -> Prediction:
         """images uint8 (B, 3, H, W), any size -> Prediction at that size, in one pass over the image as it is.
@@ -170,7 +187,7 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
             raise ValueError(f"palette: expected the model's {self.palette.num_classes} classes, got {palette.name!r}")
         self.palette = palette
         self.maskige = Maskige(palette).to(self.maskige.colors.device)
-        assert isinstance(self._hub_mixin_config, dict)  # what save_pretrained writes
+        assert isinstance(self._hub_mixin_config, dict)  # save_pretrained writes it to config.json
         self._hub_mixin_config["palette"] = palette.to_dict()
 
     @torch.no_grad()
@@ -185,44 +202,25 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         labels = self.maskige.decode(self.tokenizer.decode(blocks)).labels[:, middle, middle]
         return nn.functional.one_hot(labels.long(), self.palette.num_classes).flatten(1).float()
 
-    @torch.inference_mode()
-    def predict(self, source: Any, *, certainty: bool = True) -> Result | list[Result]:
-        """Segment an image, or a list or batch of them, as `inference` says.
-
-        Args:
-            source: a path, PIL image, uint8 array (H, W, 3), uint8 tensor (3, H, W); a list of these; or a uint8
-                tensor (B, 3, H, W). Any size.
-            certainty: whether to give the result one where that is possible. It is found on the way with `prior.decode`
-                "consensus", and costs a second pass over the token logits with "argmax".
-
-        Returns:
-            A `Result`, or a list of them if several images came. Where an image was looked at more than once (windows,
-            scales, mirrored) or at another size, it has no single maskige, no tokens and no certainty, and its margin
-            is the lead of the best class in probability.
-        """
-        images, names, single = to_images(source)
-        self.eval()
-        device = self.token_head.free_weight.device
-        results = []
-        for image, name in zip(images, names, strict=True):
-            batch = image[None].to(device)
-            painted: dict[str, Tensor] = {}
-            unit: MarginUnit = "probability"
-            if needs_scores(self.inference, (image.shape[-2], image.shape[-1])):
-                labels, margin = predict_labels(self.image_scores, batch, self.inference)
-                margin = margin.clamp_max(1)  # with one class there is no second
-            else:
-                tokens, maskige, labels, margin, sure = self(batch, certainty)
-                painted = {"maskige": (maskige[0] * 255).round().to(torch.uint8).cpu(), "tokens": tokens[0].cpu()}
-                if sure is not None:
-                    painted["certainty"] = sure[0].float().cpu()
-                unit = "levels" if self.inverse is None else "probability"
-            labels, margin = labels[0].to(torch.uint8).cpu(), margin[0].float().cpu()
-            results.append(Result(image, labels, margin, self.palette, name=name, margin_unit=unit, **painted))
-        return results[0] if single else results
+    def segment(self, image: Tensor, name: str | None, certainty: bool) -> Result:
+        """The result of one image uint8 (3, H, W); from a single pass over it where `inference` asks for no more."""
+        if needs_scores(self.inference, (image.shape[-2], image.shape[-1])):
+            return super().segment(image, name, certainty)
+        found = self(image[None].to(self.token_head.free_weight.device), certainty)
+        return Result(
+            image,
+            found.labels[0].to(torch.uint8).cpu(),
+            found.margin[0].float().cpu(),
+            self.palette,
+            maskige=(found.maskige[0] * 255).round().to(torch.uint8).cpu(),
+            tokens=found.tokens[0].cpu(),
+            name=name,
+            margin_unit="levels" if self.inverse is None else "probability",
+            certainty=None if found.certainty is None else found.certainty[0].float().cpu(),
+        )
 
     @property
-    def scores_are_votes(self) -> bool:
+    def scores_are_votes(self) -> bool:  # type: ignore[override]
         """Whether `class_scores` are shares of pixels, adding up to 1 over the classes, and not logits."""
         return self.inverse is None
 
@@ -241,8 +239,3 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         if isinstance(self.tokenizer_config, CompactConfig):
             counts["tokenizer"] += self.tokenizer.codebook.numel()  # a buffer, moved by averages instead of gradients
         return counts
-
-
-def require_architecture(got: str, expected: str) -> None:
-    if got != expected:
-        raise ValueError(f"architecture: expected {expected!r}, got {got!r}; gss.load picks the right class")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from gss.model.attention import attention
+from gss.model.bands import in_row_bands
 
-# Values of the input that a band takes at most, where a map is computed in bands of rows.
+# Larger maps are computed in bands of rows, of at most so many values.
 BAND_VALUES = 1 << 24
 
 
@@ -62,7 +62,7 @@ class SwinBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, H, W, C) -> same shape."""
         x = x + self._windowed(self.norm1(x))
-        return x + in_bands(self._mixed, x, 1)
+        return x + _in_bands(self._mixed, x, 1)
 
     def _mixed(self, x: Tensor, _: int) -> Tensor:
         return self.ffn(self.norm2(x))
@@ -71,7 +71,7 @@ class SwinBlock(nn.Module):
         height, width = x.shape[1:3]
         window, shift = self.window, self.shift
         x = F.pad(x, (0, 0, 0, -width % window, 0, -height % window))
-        # not x itself, which a function that is called again in the backward pass would keep alive
+        # `attend` runs again in the backward pass and would keep x alive, so it refers to the size only
         padded, device = (x.shape[1], x.shape[2]), x.device
         if shift:
             x = x.roll((-shift, -shift), (1, 2))
@@ -80,7 +80,7 @@ class SwinBlock(nn.Module):
             mask = _shift_mask(padded, window, shift, range(first, first + rows.shape[1]), device) if shift else None
             return self._attend(rows, mask)
 
-        x = in_bands(attend, x, window)
+        x = _in_bands(attend, x, window)
         if shift:
             x = x.roll((shift, shift), (1, 2))
         return x[:, :height, :width]
@@ -95,26 +95,12 @@ class SwinBlock(nn.Module):
         return windows.transpose(2, 3).reshape(x.shape)
 
 
-def in_bands(function: Callable[[Tensor, int], Tensor], x: Tensor, multiple: int) -> Tensor:
-    """function(x, 0), in bands of rows where x is large: what is several times as wide as x then never exists whole.
-
-    x (B, H, W, C), H a multiple of `multiple`, and so are the rows of a band; function(band, its first row) has the
-    shape of the band. Where a gradient is wanted, the insides of a band are computed again for it.
-    """
-    rows = max(BAND_VALUES // (x.shape[0] * x.shape[2] * x.shape[3]) // multiple, 1) * multiple
-    if rows >= x.shape[1]:
+def _in_bands(function: Callable[[Tensor, int], Tensor], x: Tensor, multiple: int) -> Tensor:
+    """function(x, 0) for x (B, H, W, C), in bands of rows where x is large; bands are multiples of `multiple` rows."""
+    if x.numel() <= BAND_VALUES:
         return function(x, 0)
-    bands = [(x[:, first : first + rows], first) for first in range(0, x.shape[1], rows)]
-    if torch.is_grad_enabled():
-        return torch.cat([checkpoint(function, band, first, use_reentrant=False) for band, first in bands], 1)
-    result: Tensor | None = None
-    for band, first in bands:
-        part = function(band, first)
-        if result is None:
-            result = part.new_empty(x.shape)  # under autocast its type is another than that of x
-        result[:, first : first + rows] = part
-    assert result is not None  # x has rows
-    return result
+    rows = max(BAND_VALUES // (x.shape[2] * x.shape[3]) // multiple, 1) * multiple
+    return in_row_bands(function, x, rows=rows, dim=1)
 
 
 def relative_position_index(window: int) -> Tensor:
@@ -127,9 +113,9 @@ def relative_position_index(window: int) -> Tensor:
 
 
 def _shift_mask(size: tuple[int, int], window: int, shift: int, rows: range, device: torch.device) -> Tensor:
-    """(windows, window^2, window^2): -100 between tokens that the roll brought together from far apart.
+    """The attention mask of the windows in these rows of a rolled map of `size` (height, width).
 
-    Of the windows in these rows of a map of `size` (height, width).
+    (windows, window^2, window^2): -100 between tokens that the roll brought together from far apart, else 0.
     """
 
     def region(length: int) -> Tensor:

@@ -22,9 +22,12 @@ from torch.nn import functional as F
 
 import gsskernels
 from gss.config import DalleConfig, require_in_range
-from gss.model.tokenizers.bands import in_row_bands
+from gss.model.bands import in_row_bands
 
 GROUPS = 4
+
+# Bytes of the widest tensor of one band. The border rows of a band are computed twice: larger bands waste less.
+BAND_BYTES = 1 << 28
 # Pixels are squeezed into 0.1..0.9, so that the logistic function of the decoder can reach them.
 PIXEL_MARGIN = 0.1
 
@@ -83,6 +86,22 @@ def _halo(layers: Iterable[nn.Module]) -> int:
     return sum((convolution.kernel_size[0] - 1) // 2 for convolution in convolutions)
 
 
+def _in_bands(layers: list[nn.Module], x: Tensor, halo: int, row_bytes: int, up: int = 1, down: int = 1) -> Tensor:
+    """The layers on x (B, C, H, W), in bands of rows where their widest tensor takes more than `BAND_BYTES`.
+
+    `row_bytes` is the size of that tensor for each row of one image of x. Where a gradient is wanted the layers see the
+    whole map.
+    """
+    whole = nn.Sequential(*layers)
+    if len(x) * x.shape[2] * row_bytes <= BAND_BYTES or (torch.is_grad_enabled() and x.requires_grad):
+        return whole(x)
+    rows = max(BAND_BYTES // row_bytes, halo, 1)
+    with torch.no_grad():
+        return in_row_bands(
+            lambda band, _: whole(band), x, rows=rows + -rows % down, halo=halo + -halo % down, up=up, down=down
+        )
+
+
 class DalleEncoder(nn.Module):
     """Mapped pixels (B, 3, H, W) -> logits over the codes, (B, V, H // 8, W // 8) float32.
 
@@ -105,13 +124,7 @@ class DalleEncoder(nn.Module):
             layers += [group, *([nn.MaxPool2d(2)] if index < GROUPS - 1 else [])]
             down = 2 if index < GROUPS - 1 else 1
             width, element = self.widths[index], self.input.weight.element_size()
-            x = in_row_bands(
-                nn.Sequential(*layers),
-                x,
-                halo=_halo(layers),
-                row_bytes=width * x.shape[3] * element,
-                down=down,
-            )
+            x = _in_bands(layers, x, halo=_halo(layers), row_bytes=width * x.shape[3] * element, down=down)
         return F.relu(x).to(self.output.weight.dtype)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -150,7 +163,7 @@ class DalleDecoder(nn.Module):
             width, element = self.widths[index], self.output.weight.element_size()
             row_bytes = width * x.shape[3] * up * up * element
             halo = -(-_halo(layers) // up)
-            x = in_row_bands(nn.Sequential(*layers), x, halo=halo, row_bytes=row_bytes, up=up)
+            x = _in_bands(layers, x, halo=halo, row_bytes=row_bytes, up=up)
         return x
 
 

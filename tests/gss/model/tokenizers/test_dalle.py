@@ -3,7 +3,6 @@ import torch
 from torch.nn import functional as F
 
 from gss.config import DalleConfig
-from gss.model.tokenizers.bands import in_row_bands
 from gss.model.tokenizers.dalle import DalleTokenizer, map_pixels, unmap_pixels
 
 CONFIG = DalleConfig(codes=32, encoder_width=8, decoder_width=8, code_dim=6, encoder_blocks=1, decoder_blocks=2)
@@ -129,7 +128,7 @@ def test_bands_of_rows_give_what_the_whole_map_does(
     features, logits = tokenizer.encoder.features(map_pixels(maskige)), tokenizer.encode_logits(maskige)
     tokens = tokenizer.encode(maskige)
     painted = tokenizer.decode(tokens)
-    monkeypatch.setattr("gss.model.tokenizers.bands.BAND_BYTES", budget)
+    monkeypatch.setattr("gss.model.tokenizers.dalle.BAND_BYTES", budget)
     assert torch.allclose(tokenizer.encoder.features(map_pixels(maskige)), features, atol=1e-5)
     assert torch.allclose(tokenizer.encode_logits(maskige), logits, atol=1e-5)
     assert torch.equal(tokenizer.encode(maskige), tokens)
@@ -139,7 +138,7 @@ def test_bands_of_rows_give_what_the_whole_map_does(
 def test_gradients_pass_whatever_the_bands(tokenizer: DalleTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = torch.rand(1, tokenizer.codes, 6, 5).softmax(1).requires_grad_()
     (expected,) = torch.autograd.grad(tokenizer.decode_weights(weights).sum(), weights)
-    monkeypatch.setattr("gss.model.tokenizers.bands.BAND_BYTES", 1)
+    monkeypatch.setattr("gss.model.tokenizers.dalle.BAND_BYTES", 1)
     (got,) = torch.autograd.grad(tokenizer.decode_weights(weights).sum(), weights)
     assert torch.equal(got, expected)
 
@@ -153,24 +152,3 @@ def test_the_layers_that_touch_the_tokens_are_never_rounded() -> None:
         kept = name.startswith(("encoder.output.", "decoder.input."))
         assert value.dtype == (torch.float32 if kept else torch.float16)
         assert torch.equal(value, before[name] if kept else before[name].half())
-
-
-@torch.no_grad()
-def test_each_image_of_a_batch_has_bands_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows of a band do not get fewer with the batch, or most of the work would be done twice."""
-    calls: list[tuple[int, ...]] = []
-
-    def layers(x: torch.Tensor) -> torch.Tensor:
-        calls.append(tuple(x.shape))
-        return 2 * x
-
-    monkeypatch.setattr("gss.model.tokenizers.bands.BAND_BYTES", 1000)
-    x = torch.randn(3, 2, 100, 4)
-    assert torch.equal(in_row_bands(layers, x, halo=2, row_bytes=20), 2 * x)
-    assert calls == [(1, 2, 52, 4), (1, 2, 52, 4)] * 3
-    calls.clear()
-    last = x.contiguous(memory_format=torch.channels_last)
-    assert in_row_bands(layers, last, halo=2, row_bytes=20).is_contiguous(memory_format=torch.channels_last)
-    calls.clear()
-    in_row_bands(layers, x, halo=2, row_bytes=3)
-    assert calls == [(3, 2, 100, 4)]
