@@ -37,6 +37,10 @@ def attention(
 
     Returns:
         (B, heads, M, C).
+
+    >>> query, key, value = torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 3, 4), torch.ones(1, 1, 3, 4)
+    >>> attention(query, key, value).shape
+    torch.Size([1, 1, 2, 4])
     """
     if query.is_cuda and xformers_reason() is None:
         return _xformers_attention(query, key, value, bias, scale)

@@ -1,8 +1,9 @@
-"""How sure the tokens are of a pixel's class, before anything is drawn or decoded.
+"""Certainty: how sure the distribution over tokens is of the class of each pixel.
 
-The prior gives every cell a distribution over tokens. If each token counts with its probability for the class that it
-paints alone, every pixel of the cell has a distribution over classes; minus its entropy is the pixel's certainty. The
-margin of a decoded colour knows only how cleanly that colour lies, not how many other tokens were nearly as likely.
+The prior gives every cell a distribution over tokens, and each token has a label patch, the classes it paints on its
+own. The mean of the patches by the tokens' probabilities gives every pixel of the cell a distribution over classes. The
+certainty of the pixel is minus the entropy of that distribution. The margin of a decoded colour, in contrast, does not
+depend on how likely the other tokens were.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def class_entropy(votes: Tensor, classes: int) -> Tensor:
         classes: K.
 
     Returns:
-        (..., pixels) of the same dtype; below 0 by a rounding error where one class has all the probability.
+        (..., pixels) of the same dtype; slightly below 0 by rounding where one class has all the probability.
     """
     return torch.special.entr(votes).unflatten(-1, (-1, classes)).sum(-1)
 

@@ -1,4 +1,4 @@
-"""What the tokenizer alone makes possible: labels -> maskige -> tokens -> maskige -> labels (spec paragraph 7)."""
+"""The tokenizer without a prior: labels -> maskige -> tokens -> maskige -> labels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Codec(LabelEncoder, Protocol):
 
 
 class MaskigeCodec(nn.Module):
-    """A tokenizer with a palette, without any prior: enough to measure what it can represent."""
+    """A tokenizer with a palette and X^-1: enough to reconstruct label maps, and to measure how well."""
 
     def __init__(self, palette: Palette, tokenizer: Tokenizer, inverse: InverseConfig | None = None) -> None:
         super().__init__()
@@ -57,8 +57,14 @@ class MaskigeCodec(nn.Module):
 
 
 class Reconstruction(NamedTuple):
-    """`labels` (B, H, W), `tokens` (B, h, w), the labels at the size of the maskige, `target` (B, h', w'), and what the
-    tokens decode to, `painted` (B, 3, h', w') in 0..1, smaller where the tokenizer drops what fills no token."""
+    """Label maps after the tokenizer.
+
+    labels: (B, H, W), the reconstruction at the size of the input.
+    tokens: (B, h, w).
+    target: (B, h', w'), the input at the size of its maskige.
+    painted: (B, 3, h', w') in 0..1, the maskige decoded from the tokens; smaller than the target where the tokenizer
+        drops rows and columns that fill no token.
+    """
 
     labels: Tensor
     tokens: Tensor
@@ -79,7 +85,7 @@ def resize_labels(labels: Tensor, size: tuple[int, int], num_classes: int) -> Te
 
 
 def maskige_labels(codec: LabelEncoder, labels: Tensor, cells: tuple[int, ...] | None = None) -> Tensor:
-    """labels (B, H, W) at the size of their maskige: `stride` pixels a token, whatever the size of the image.
+    """labels (B, H, W) at the size of their maskige: `stride` pixels a token for any size of the image.
 
     `cells` is the grid (h, w) of tokens, by default that of `token_cells`.
     """
@@ -124,6 +130,13 @@ def reconstruct(
 
     Raises:
         ValueError: a scale below 1.
+
+    >>> from gss.config import CompactConfig
+    >>> from gss.model.tokenizers.compact import CompactTokenizer
+    >>> codec = MaskigeCodec(Palette.named("scenes"), CompactTokenizer(CompactConfig(stride=2))).eval()
+    >>> result = reconstruct(codec, torch.zeros(1, 9, 12, dtype=torch.uint8))
+    >>> result.labels.shape, result.tokens.shape
+    (torch.Size([1, 9, 12]), torch.Size([1, 3, 3]))
     """
     own_size = (labels.shape[-2], labels.shape[-1])
     if box is not None:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     pass
 
 
-# Values of the matrix of what tokens paint, (V, K * stride^2): 32 MiB, and a pass over it for every cell.
-MOST_PAINTED = 1 << 23
+# Largest size of the matrix of label patches, (V, K * stride^2), for the certainty: 32 MiB, read once for every cell.
+MOST_PATCH_VALUES = 1 << 23
 
 
 class Painted(NamedTuple):
@@ -75,6 +75,13 @@ class GSS(Segmenter, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         token_prior: None for a model that draws no masks without an image.
 
     Raises ValueError for settings that are out of range or do not fit each other.
+
+    >>> import torch, gss
+    >>> recipe = gss.load_recipe("demo")
+    >>> model = GSS(gss.Palette.named("scenes"), recipe.backbone, recipe.tokenizer, recipe.prior)
+    >>> result = model.predict(torch.zeros(3, 64, 96, dtype=torch.uint8))
+    >>> result.labels.shape, result.tokens.shape
+    (torch.Size([64, 96]), torch.Size([16, 24]))
     """
 
     architecture = "gss"
@@ -151,14 +158,14 @@ class GSS(Segmenter, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
             return Painted(found.tokens, tokenizer.decode_vectors(found.codes), found.entropy if certainty else None)
         tokens = head.tokens(hidden)
         entropy = None
-        if certainty and self._paints_little():
+        if certainty and self._has_small_patches():
             entropy = head.class_entropy(hidden, self._cell_patches(), classes)
         return Painted(tokens, tokenizer.decode(tokens), entropy)
 
-    def _paints_little(self) -> bool:
-        """Whether what the tokens paint is a matrix small enough to be made for the certainty alone."""
+    def _has_small_patches(self) -> bool:
+        """Whether the matrix of label patches is small enough to be made for the certainty alone."""
         values = self.tokenizer.codes * self.palette.num_classes * self.tokenizer.stride**2
-        return isinstance(self.tokenizer_config, CompactConfig) and values <= MOST_PAINTED
+        return isinstance(self.tokenizer_config, CompactConfig) and values <= MOST_PATCH_VALUES
 
     def _cell_patches(self) -> Tensor:
         return self.token_head.code_features if self.prior_config.share_codes else self.code_patches()
@@ -170,7 +177,7 @@ class GSS(Segmenter, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         return self.inverse.decode(maskige, size)
 
     def class_scores(self, maskige: Tensor, size: tuple[int, int]) -> Tensor:
-        """X^-1 before it decides, (B, K, *size) float32: what windows and scales are averaged in.
+        """The class scores of X^-1, (B, K, *size) float32, which windows and scales are averaged in.
 
         For the nearest colour the share of each class among the pixels that fall together, for a learned X^-1 logits.
         """
@@ -192,7 +199,7 @@ class GSS(Segmenter, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
 
     @torch.no_grad()
     def code_patches(self) -> Tensor:
-        """What each token paints on its own: class of every pixel of its cell, one-hot, (V, K * stride^2) float32.
+        """The label patch of each token: the class of each pixel of its cell, one-hot, (V, K * stride^2) float32.
 
         Painted in the middle of a 3x3 block of the same token, since the decoder looks at a token's neighbours.
         """

@@ -1,4 +1,4 @@
-"""X^-1 that is learned: painted maskiges back to classes by a small network (paper section 3.2, spec paragraph 2.6).
+"""A learned X^-1: painted maskiges back to classes by a small network (arXiv 2303.11316, section 3.2; docs/method.md).
 
 The networks end in a linear layer over the classes, so a resize of their logits is the same linear layer on resized
 features. That is how classes at another size are computed here: no plane of logits for every class is stored.
@@ -47,7 +47,7 @@ class Inverse(nn.Module):
         return self.classifier(self.features(maskige))
 
     def features(self, maskige: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """What the linear layer over the classes sees, (B, C, H, W) or bilinearly resized to `size`."""
+        """The input of the linear layer over the classes, (B, C, H, W), bilinearly resized to a given `size`."""
         x = self.projection(maskige)
         if self.norm is not None:
             x = x.permute(0, 2, 3, 1)
@@ -90,7 +90,7 @@ class Inverse(nn.Module):
         return DecodedMaskige(torch.cat(labels).view(shape), torch.cat(margins).view(shape))
 
     def scores(self, maskige: Tensor, size: tuple[int, int]) -> Tensor:
-        """Class logits (B, K, *size), all planes of them: what sliding windows average."""
+        """Class logits (B, K, *size) float32, for the average over sliding windows."""
         return self.classifier(self.features(maskige, size)).float()
 
 

@@ -11,13 +11,17 @@ from torch.nn import functional as F
 import gsskernels
 from gss.palette import Palette
 
-# Planes of one class each that exist at the maskige's size while votes are counted.
+# Votes are counted for so many classes at a time, each a plane of the maskige's size.
 CLASSES_AT_A_TIME = 8
 
 
 class DecodedMaskige(NamedTuple):
-    """`labels` (B, H, W) uint8; `margin` (B, H, W) float32, how clearly the class won: for the nearest colour in colour
-    levels, see `gsskernels.maskige_decode`; for a learned X^-1 a difference of probabilities."""
+    """Classes read from a maskige.
+
+    labels: (B, H, W) uint8.
+    margin: (B, H, W) float32, the lead of the class: in colour levels for the nearest colour, see
+        `gsskernels.maskige_decode`; as a difference of probabilities for a learned X^-1.
+    """
 
     labels: Tensor
     margin: Tensor
@@ -27,6 +31,14 @@ class Maskige(nn.Module):
     """The training-free pair GSS-FF: X paints a class in its palette colour, X^-1 takes the nearest palette colour.
 
     Maskiges are float (B, 3, H, W) in 0..1. The palette belongs to the configuration, not to the weights.
+
+    >>> from gss import Palette
+    >>> maskige = Maskige(Palette("two", ("road", "sky"), ((128, 64, 128), (70, 130, 180))))
+    >>> painted = maskige.encode(torch.tensor([[[0, 1]]]))
+    >>> (255 * painted[0, :, 0, 1]).round().int().tolist()
+    [70, 130, 180]
+    >>> maskige.decode(painted).labels.tolist()
+    [[[0, 1]]]
     """
 
     colors: Tensor
@@ -53,7 +65,7 @@ class Maskige(nn.Module):
     def votes(self, maskige: Tensor, size: tuple[int, int]) -> Tensor:
         """maskige (B, 3, h, w) in 0..1 -> share of each class in every pixel of `size`, (B, K, *size) float32.
 
-        One-hot planes resized bilinearly, as the official system does (spec paragraph 2.5), a few classes at a time.
+        One-hot planes resized bilinearly, as the official system does, a few classes at a time.
         """
         labels = gsskernels.maskige_decode(maskige * 255, self.colors)
         votes = maskige.new_empty((len(labels), self.palette.num_classes, *size), dtype=torch.float32)

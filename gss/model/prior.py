@@ -97,7 +97,7 @@ def _merge_and_expand(config: PriorConfig) -> tuple[nn.Module, nn.Module]:
 
 
 class PixelHead(nn.Module):
-    """The auxiliary classifier of training, which fills unlabelled areas (paper section 3.3, spec paragraph 2.3).
+    """The auxiliary classifier of training, which fills unlabelled areas (arXiv 2303.11316, section 3.3).
 
     It reads the map that the trunk fused, or with `pixel_branch` "separate" one that it fuses itself.
     """
@@ -125,9 +125,9 @@ class Consensus(NamedTuple):
 class TokenHead(nn.Module):
     """The linear layer over V tokens. Its logits are never stored: training and inference use fused operations.
 
-    With `features` F > 0 the layer is weight + code_features shared: what a token paints, (V, F), enters its logit
-    through one small matrix that all tokens share. A plain layer has to learn each token's weights from that token's
-    own, often few, examples. 0 is the paper's plain layer.
+    With `features` F > 0 the weight is free_weight + code_features @ shared: the label patches of the tokens, (V, F),
+    enter the logits through one small matrix that all tokens share. A plain layer learns the weights of each token from
+    the examples of that token alone, which are often few. 0 is the paper's plain layer.
     """
 
     code_features: Tensor
@@ -171,7 +171,7 @@ class TokenHead(nn.Module):
 
         Args:
             hidden: (B, C, h, w).
-            patches: (V, pixels * K), one-hot, what each token paints.
+            patches: (V, pixels * K), the one-hot label patch of each token.
             classes: K.
 
         Returns:
@@ -193,7 +193,7 @@ class TokenHead(nn.Module):
 
         Args:
             hidden: (B, C, h, w).
-            patches: (V, pixels * K), one-hot, what each token paints.
+            patches: (V, pixels * K), the one-hot label patch of each token.
             codebook: (V, D).
             classes: K.
 

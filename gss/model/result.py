@@ -16,8 +16,8 @@ from gss.io.pictures import overlay, to_pillow
 from gss.io.strip import strip
 from gss.palette import Palette
 
-# What a margin is measured in: levels of 0..255 to the wall between two colours, or the lead of the best class over the
-# second in probability.
+# Unit of a margin: levels of 0..255 to the wall between two colours, or the lead of the best class over the second in
+# probability.
 MarginUnit = Literal["levels", "probability"]
 
 INTEGERS = (torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -53,6 +53,11 @@ class Result:
         and classes), and for a model without tokens.
 
     Raises TypeError or ValueError for another dtype or shape.
+
+    >>> photo, labels = torch.zeros(3, 2, 2, dtype=torch.uint8), torch.zeros(2, 2, dtype=torch.uint8)
+    >>> result = Result(photo, labels, torch.ones(2, 2), Palette.named("camvid"))
+    >>> result.overlay().size
+    (2, 2)
     """
 
     image: torch.Tensor
@@ -79,7 +84,7 @@ class Result:
             _check("tokens", self.tokens, "integers", dtype, "(ht, wt)", self.tokens.ndim == 2)
 
     def confidence(self, calibration: Calibrated) -> torch.Tensor:
-        """The probability that each pixel's class is right, float32 (H, W), from what the calibration was fitted on.
+        """The probability that each pixel's class is right, float32 (H, W), from the score that was calibrated.
 
         Raises ValueError where that was the certainty and there is none here, or margins of another unit.
         """
@@ -99,7 +104,7 @@ class Result:
     def abstain(self, calibration: Calibrated, threshold: float) -> Result:
         """The same result with the ignore label, 255, where the confidence is below `threshold` (0..1).
 
-        Raises ValueError for a threshold outside 0..1, and what `confidence` raises.
+        Raises ValueError for a threshold outside 0..1, and the errors of `confidence`.
         """
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold: expected a probability, 0 to 1, got {threshold}")

@@ -1,9 +1,8 @@
-"""A prior over token grids without any image: what label maps look like, drawn in a few rounds.
+"""A prior over token grids without an image, to draw label maps.
 
-Stage 1 makes a label map a grid of tokens; this learns their distribution, so that label maps can be drawn from
-nothing. It is a masked model: some tokens are hidden, the network says what they could be. Drawing starts with every
-token hidden and settles a growing number each round (Chang et al., "MaskGIT: masked generative image transformer",
-2022).
+Stage 1 makes a label map a grid of tokens. This masked model learns the distribution of such grids: some tokens are
+hidden, and the network predicts them from the others (Chang et al., "MaskGIT: masked generative image transformer",
+2022). `gss.prediction.masks` draws from it.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ COARSE = 4
 
 
 class TokenPrior(nn.Module):
-    """Tokens (B, h, w), some hidden -> what each may be.
+    """Tokens (B, h, w), some of them hidden -> features for the logits of each.
 
-    Token embeddings and positions, a coarse map of 4x4 tokens a cell for what is far apart, the full map for what is
-    near, each through shifted-window blocks, and a linear layer over the V tokens.
+    Token embeddings and positions, a coarse map of 4x4 tokens a cell for distant tokens, the full map for near
+    ones, each through shifted-window blocks, and a linear layer over the V tokens.
 
     Raises ValueError where the heads do not divide the channels.
     """
@@ -83,7 +82,7 @@ def grid_positions(
 ) -> Tensor:
     """sin and cos of 2^i pi y and 2^i pi x, i < frequencies, (*padded, 4 * frequencies) float32.
 
-    y and x run from 0 to 1 over `size`, whatever the number of tokens: the sky is at the top of every grid.
+    y and x run from 0 to 1 over `size`, for any number of tokens: the sky is at the top of every grid.
     """
     axes = []
     for cells, total in zip(size, padded, strict=True):

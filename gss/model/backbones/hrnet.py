@@ -170,7 +170,7 @@ def _exchange(channels: Sequence[int], source: int, target: int, sync: bool) -> 
 
 
 def _transition(before: Sequence[int], after: Sequence[int], sync: bool) -> nn.ModuleList:
-    """For every branch of the next stage, what leads to it."""
+    """For every branch of the next stage, the layers that lead to it."""
     steps: list[nn.Module] = []
     for index, outputs in enumerate(after):
         if index >= len(before):

@@ -1,17 +1,17 @@
-"""A photo in, feature maps at several strides out, whichever transformers backbone does the work."""
+"""The image encoder: a photo in, feature maps at several strides out, from a backbone of transformers or our own."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gss.model.attention import transformers_attention
-from gss.model.backbones.drop_path import drop_ffn_paths
 from gss.model.backbones.hrnet import HRNetV2
 from gss.model.backbones.resnet import ResNetV1c
 
@@ -142,3 +142,19 @@ def _transformers_config(keys: Mapping[str, Any]) -> Any:
             hint = _hint(key, list(vars(default)), 1)
             raise ValueError(f"backbone.{key}: {configuration.__name__} has no such key{hint}")
     return configuration(**known)
+
+
+def drop_ffn_paths(backbone: nn.Module) -> None:
+    """Let the feed-forward path of every Swin block be dropped in training as its attention path is.
+
+    This is the published form (Liu et al. 2021); the official GSS backbones train with it. Evaluation is unchanged.
+    """
+    layer: Any
+    for layer in backbone.modules():
+        if type(layer).__name__ == "SwinLayer" and not isinstance(layer.drop_path, nn.Identity):
+            # A partial object, not a closure: a deep copy of the model then drops with its own modules.
+            layer.mlp.register_forward_hook(partial(_drop, layer.drop_path))
+
+
+def _drop(drop_path: nn.Module, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    return drop_path(output)

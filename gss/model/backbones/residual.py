@@ -1,4 +1,4 @@
-"""What ResNet-v1c and HRNetV2 share: the two residual blocks, their normalisation, and freezing of leading stages.
+"""Parts of both ResNet-v1c and HRNetV2: two residual blocks, their normalisation, and freezing of leading stages.
 
 Sub-modules carry the names of published checkpoints (conv1, bn1, downsample), so those load without renaming.
 """

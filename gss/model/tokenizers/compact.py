@@ -62,7 +62,7 @@ class CompactTokenizer(nn.Module):
 
     @property
     def codebook(self) -> Tensor:
-        """What the decoder sees of each token, (V, D)."""
+        """The vector of each token, the decoder's input, (V, D)."""
         return self.quantizer.codebook
 
     def encode(self, maskige: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class CompactTokenizer(nn.Module):
         return torch.sigmoid(self.decoder(vectors).float())
 
     def forward(self, maskige: Tensor) -> tuple[Tensor, Quantized]:
-        """Reconstruction in 0..1 and what the quantiser did; gradients pass straight through the tokens."""
+        """Reconstruction in 0..1 and the quantisation; gradients pass straight through the tokens."""
         quantized = self.quantizer(self._latents(maskige))
         height, width = maskige.shape[-2:]
         return self.decode_vectors(quantized.vectors)[..., :height, :width], quantized

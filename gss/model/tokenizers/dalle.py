@@ -1,4 +1,4 @@
-"""The DALL-E discrete VAE as the maskige tokenizer of arXiv 2303.11316 (spec paragraph 2.1).
+"""The DALL-E discrete VAE as the maskige tokenizer of arXiv 2303.11316 (docs/method.md).
 
 Maskige in 0..1 -> tokens of 8x8 pixels, and back. The official system keeps it frozen; its published weights come
 through `gss.convert.dalle`. Every convolution has stride 1 and zero padding (k - 1) / 2, blocks are pre-activated:
@@ -33,7 +33,7 @@ PIXEL_MARGIN = 0.1
 
 
 def map_pixels(maskige: Tensor) -> Tensor:
-    """Maskige in 0..1 -> encoder input in 0.1..0.9, any shape: 0.8 x + 0.1 (spec paragraph 2.1)."""
+    """Maskige in 0..1 -> encoder input in 0.1..0.9, any shape: 0.8 x + 0.1 (docs/method.md)."""
     return (1 - 2 * PIXEL_MARGIN) * maskige + PIXEL_MARGIN
 
 
@@ -43,7 +43,7 @@ def unmap_pixels(x: Tensor) -> Tensor:
 
 
 class Conv(nn.Conv2d):
-    """A convolution that keeps the size and computes in the dtype of its weights, whatever comes in."""
+    """A convolution that keeps the size and computes in the dtype of its weights for any input dtype."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
         super().__init__(channels_in, channels_out, kernel, padding=(kernel - 1) // 2)
@@ -117,7 +117,7 @@ class DalleEncoder(nn.Module):
         self.output = Conv(8 * width, config.codes, 1)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """What the output layer sees: (B, 3, H, W) -> (B, 8 * width, H // 8, W // 8) in the dtype of its weights."""
+        """The input of the output layer: (B, 3, H, W) -> (B, 8 * width, H // 8, W // 8) in its dtype."""
         x = pixels
         for index, group in enumerate(self.groups):
             layers: list[nn.Module] = [self.input] if index == 0 else []
@@ -171,7 +171,7 @@ class DalleTokenizer(nn.Module):
     """Maskige (B, 3, H, W) in 0..1 <-> tokens (B, H // 8, W // 8) in 0..V-1, by the DALL-E dVAE.
 
     Where no gradient is wanted, the maps at full resolution are computed in bands of rows: they are by far the largest
-    tensors of the whole system, and none of them is kept.
+    tensors of the whole system and are not kept.
 
     Autocast does not reach inside: the tokens are the model's own arithmetic's, see `set_precision`. A maskige with a
     side below 8 has no token, which is a ValueError, as is anything but three channels.
@@ -193,14 +193,14 @@ class DalleTokenizer(nn.Module):
 
     @property
     def codebook(self) -> Tensor:
-        """What each token becomes in the decoder, (V, D); a view, the bias of that layer not included."""
+        """The vector of each token in the decoder, (V, D): a view of the first layer's weight, without its bias."""
         return self.decoder.input.weight.flatten(1).T
 
     def set_precision(self, dtype: torch.dtype) -> DalleTokenizer:
         """Cast all layers but the encoder's last and the decoder's first, which stay or become float32.
 
-        float16 rounds as the official system does on a GPU, at half the memory. Going back does not restore what
-        rounding took. Raises ValueError for a dtype that is not floating.
+        float16 rounds as the official system does on a GPU, at half the memory. Going back to float32 does not
+        restore the rounded weights. Raises ValueError for a dtype that is not floating.
         """
         if not dtype.is_floating_point:
             raise ValueError(f"dtype: expected a floating dtype, got {dtype}")
@@ -240,7 +240,7 @@ class DalleTokenizer(nn.Module):
         """Weights over the codes (B, V, h, w) -> maskige (B, 3, 8h, 8w) float32 in 0..1.
 
         Gradients reach the weights: with `hard + soft - soft.detach()` this is the straight-through decoding of the
-        variants that train the tokens end to end (spec paragraph 1, TF and TT).
+        variants TF and TT, which train X through the tokens.
         """
         with _plain_arithmetic(weights):
             return _colours(self.decoder(weights))

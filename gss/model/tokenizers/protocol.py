@@ -1,4 +1,4 @@
-"""What every tokenizer offers, and the one that a configuration describes."""
+"""The interface of all tokenizers, and the constructor of the configured one."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Tokenizer(Protocol):
 
     @property
     def codebook(self) -> Tensor:
-        """(V, D): what `decode_vectors` takes, a row a token."""
+        """(V, D): the vector of each token, as `decode_vectors` takes it."""
         ...
 
     def encode(self, maskige: Tensor) -> Tensor: ...
 
     def encode_logits(self, maskige: Tensor) -> Tensor:
-        """(B, V, h, w): the larger, the better the code; what `encode` takes the largest of. With a gradient."""
+        """Scores (B, V, h, w) of all codes, with a gradient; `encode` takes the code of the largest."""
         ...
 
     def decode(self, tokens: Tensor) -> Tensor: ...

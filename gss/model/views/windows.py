@@ -1,10 +1,13 @@
-"""Where the windows of sliding-window inference lie (the official grid)."""
+"""The grid of sliding windows, as in the official code, and padding to whole cells."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+# A token stands for a cell of 4x4 pixels: the finest feature map has a quarter of the image's side.
+ALIGNMENT = 4
 
 
 def window_starts(length: int, crop: int, stride: int) -> list[int]:
@@ -33,7 +36,7 @@ def windows(size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int
 
 
 def coverage(size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """How many windows see each pixel of an image of `size`, float32 (H, W): at least 1."""
+    """Number of windows over each pixel of an image of `size`, float32 (H, W), at least 1."""
     # Windows form a grid, so the count of a pixel is that of its row times that of its column.
     counts = []
     for length, side, step in zip(size, crop, stride, strict=True):
@@ -42,10 +45,6 @@ def coverage(size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, in
             count[start : start + side] += 1
         counts.append(count)
     return counts[0][:, None] * counts[1]
-
-
-# Feature maps start at a quarter of the image, so a side that is a multiple of this needs no stretching.
-ALIGNMENT = 4
 
 
 def pad_to_alignment(images: Tensor) -> Tensor:

@@ -129,9 +129,9 @@ def test_the_many_codes_of_other_tokenizers_and_the_twin_give_none() -> None:
 def test_none_where_tokens_paint_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny()
     painted = model.tokenizer.codes * model.palette.num_classes * model.tokenizer.stride**2
-    monkeypatch.setattr("gss.model.gss.MOST_PAINTED", painted)
+    monkeypatch.setattr("gss.model.gss.MOST_PATCH_VALUES", painted)
     assert model.predict(IMAGE).certainty is not None
-    monkeypatch.setattr("gss.model.gss.MOST_PAINTED", painted - 1)
+    monkeypatch.setattr("gss.model.gss.MOST_PATCH_VALUES", painted - 1)
     assert model.predict(IMAGE).certainty is None
 
 

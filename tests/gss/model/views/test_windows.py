@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gss.model.views import windows
-from gss.model.views.windows import coverage, window_starts
+from gss.model.views.windows import coverage, window_starts, windows
 
 
 def walked(length: int, crop: int, stride: int) -> list[int]:
