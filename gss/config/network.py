@@ -1,133 +1,111 @@
-"""What is learned beside the tokenizer: the conditioning network's head, X^-1, X, and the prior over tokens alone."""
+"""Settings of the networks beside the tokenizer: the prior, X^-1, X, and the prior over tokens without an image."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from gss.config.ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, RULES
+from pydantic.dataclasses import dataclass
+
+from gss.config.fields import SETTINGS, AtLeast0, AtLeast1, Below1, Flag, NotNegative, Positive
 
 
-@dataclass
+@dataclass(config=SETTINGS)
 class PriorConfig:
-    """The conditioning network's head: multi-level aggregation, Swin blocks, token logits (paper section 3.3).
+    """The conditioning network after the backbone: multi-level aggregation, Swin blocks, token logits.
 
-    `class_balance` b weighs classes by share^-b in the losses of stage 2, 0 being the paper's plain mean.
-    `share_codes` lets tokens that paint alike share logit weights, see `TokenHead`. `decode` says what the
-    tokenizer decodes: the most likely token of every cell ("argmax", the paper's), or what its tokens agree on
-    ("consensus", see `TokenHead.consensus`). `pixel_branch` is where the auxiliary pixel head reads: the map
-    that the trunk fused ("shared", the paper's MSeg models), one fused from the backbone's levels by itself
-    ("separate", its other models), or there is no such head ("none", for models that predict only).
+    Source: arXiv 2303.11316, section 3.3.
+
+    Args:
+        level_channels: channels of each backbone level before the fusion.
+        trunk_channels: channels of the fused map.
+        head_channels: channels of the map that the token head reads.
+        swin_channels: channels of the Swin blocks; equal to trunk_channels where swin_stride is 1.
+        swin_stride: 1 runs the Swin blocks on the fused map, as in the paper; 2 on 2x2 merged cells.
+        swin_depth: number of Swin blocks.
+        dropout: of whole channels before the token head.
+        token_loss, pixel_loss: weights of the two losses of stage 2.
+        pixel_branch: input of the auxiliary pixel head. "shared": the map that the trunk fused, as in the paper's MSeg
+            models. "separate": a map fused by the head itself, as in its other models. "none": no head, for models that
+            only predict.
+        class_balance: b weighs classes by share^-b in the losses of stage 2; 0 is the paper's plain mean.
+        share_codes: tokens with similar label patches share logit weights, see `gss.model.prior.TokenHead`.
+        decode: "argmax" decodes the most likely token of each cell, as the paper does; "consensus" the codes that most
+            tokens agree on, see `gss.model.prior.TokenHead.consensus`.
     """
 
-    level_channels: int = 64
-    trunk_channels: int = 128
-    head_channels: int = 256
-    swin_channels: int = 128
-    swin_stride: int = 1
-    swin_depth: int = 2
-    swin_heads: int = 4
-    window: int = 7
-    dropout: float = 0.1
-    token_loss: float = 0.8
-    pixel_loss: float = 0.2
+    level_channels: AtLeast1 = 64
+    trunk_channels: AtLeast1 = 128
+    head_channels: AtLeast1 = 256
+    swin_channels: AtLeast1 = 128
+    swin_stride: Literal[1, 2] = 1
+    swin_depth: AtLeast0 = 2
+    swin_heads: AtLeast1 = 4
+    window: AtLeast1 = 7
+    dropout: Below1 = 0.1
+    token_loss: NotNegative = 0.8
+    pixel_loss: NotNegative = 0.2
     pixel_branch: Literal["shared", "separate", "none"] = "shared"
-    class_balance: float = 0.0
-    share_codes: bool = False
+    class_balance: NotNegative = 0.0
+    share_codes: Flag = False
     decode: Literal["argmax", "consensus"] = "argmax"
 
 
-RULES[PriorConfig] = {
-    "level_channels": AT_LEAST_1,
-    "trunk_channels": AT_LEAST_1,
-    "head_channels": AT_LEAST_1,
-    "swin_channels": AT_LEAST_1,
-    "swin_stride": ("1 or 2", lambda value: value in (1, 2)),
-    "swin_depth": NOT_NEGATIVE,
-    "swin_heads": AT_LEAST_1,
-    "window": AT_LEAST_1,
-    "dropout": BELOW_1,
-    "token_loss": NOT_NEGATIVE,
-    "pixel_loss": NOT_NEGATIVE,
-    "class_balance": NOT_NEGATIVE,
-}
-
-
-@dataclass
+@dataclass(config=SETTINGS)
 class InverseConfig:
-    """X^-1, from a painted maskige back to classes (paper section 3.2).
+    """X^-1, from a painted maskige back to classes (arXiv 2303.11316, section 3.2).
 
-    "nearest" takes the nearest palette colour and has nothing to learn (GSS-FF); "convolution" is a network of three
-    convolutions (GSS-FT), "window" one of `depth` shifted-window blocks (GSS-FT-W), both `channels` wide.
-
-    What a learned one is trained on: `source` "photo", maskiges that the frozen prior predicts, as the official code
-    does, or "labels", maskiges reconstructed from the labels themselves, as the paper's first stage does.
+    Args:
+        type: "nearest" takes the nearest palette colour and learns nothing (GSS-FF); "convolution" is a network of
+            three convolutions (GSS-FT); "window" has shifted-window blocks (GSS-FT-W).
+        channels: width of the network.
+        depth, heads, window: of the shifted-window blocks.
+        source: training data of the network. "photo": maskiges that the frozen prior predicts, as in the official code.
+            "labels": maskiges reconstructed from the labels, as in the paper's first stage.
     """
 
     type: Literal["nearest", "convolution", "window"] = "nearest"
-    channels: int = 128
-    depth: int = 1
-    heads: int = 4
-    window: int = 7
+    channels: AtLeast1 = 128
+    depth: AtLeast0 = 1
+    heads: AtLeast1 = 4
+    window: AtLeast1 = 7
     source: Literal["photo", "labels"] = "photo"
 
 
-RULES[InverseConfig] = {
-    "channels": AT_LEAST_1,
-    "depth": NOT_NEGATIVE,
-    "heads": AT_LEAST_1,
-    "window": AT_LEAST_1,
-}
-
-
-@dataclass
+@dataclass(config=SETTINGS)
 class PosteriorConfig:
-    """How the palette is learned (paper section 3.2): GSS-TF with nearest colours as X^-1, GSS-TT with a learned one.
+    """Learning of the palette: GSS-TF with the nearest colour as X^-1, GSS-TT with a learned one (section 3.2).
 
-    `estimator` is what takes the place of the choice of a code in the backward pass: the softmax over codes
-    ("straight-through"), or one with Gumbel noise that also draws the code ("gumbel"), both at `token_temperature`.
-    `temperature` is that of the squared distances from the learned colours (0..1), for the nearest colour as X^-1.
-    Colours nearer to each other than `spread`, in units of the colour cube's side, are pushed apart with
-    `spread_weight`.
+    Args:
+        learn: whether the recipe has this stage.
+        estimator: gradient of the choice of a code. "straight-through": that of the softmax over codes. "gumbel": the
+            same with Gumbel noise, which also draws the code.
+        token_temperature: of that softmax.
+        temperature: of the squared distances from the learned colours (0..1), with the nearest colour as X^-1.
+        spread: colours nearer than this are pushed apart, in units of the side of the colour cube.
+        spread_weight: weight of that term in the loss.
     """
 
-    learn: bool = False
+    learn: Flag = False
     estimator: Literal["straight-through", "gumbel"] = "straight-through"
-    token_temperature: float = 1.0
-    temperature: float = 0.1
-    spread: float = 0.0
-    spread_weight: float = 1.0
+    token_temperature: Positive = 1.0
+    temperature: Positive = 0.1
+    spread: NotNegative = 0.0
+    spread_weight: NotNegative = 1.0
 
 
-RULES[PosteriorConfig] = {
-    "token_temperature": POSITIVE,
-    "temperature": POSITIVE,
-    "spread": NOT_NEGATIVE,
-    "spread_weight": NOT_NEGATIVE,
-}
-
-
-@dataclass
+@dataclass(config=SETTINGS)
 class TokenPriorConfig:
-    """The prior over token grids without an image, which `gss sample` draws masks from; see `gss.model.token_prior`.
+    """The prior over token grids without an image, see `gss.model.token_prior`; `gss sample` draws from it.
 
-    `channels` at token resolution, twice as many on the coarse map; `depth` and `coarse_depth` shifted-window blocks;
-    `frequencies` of the positions on each axis.
+    Args:
+        channels: at token resolution; the coarse map has twice as many.
+        depth, coarse_depth: shifted-window blocks on the full and on the coarse map.
+        frequencies: of the position encoding on each axis.
     """
 
-    channels: int = 128
-    depth: int = 2
-    coarse_depth: int = 4
-    heads: int = 4
-    window: int = 8
-    frequencies: int = 6
-
-
-RULES[TokenPriorConfig] = {
-    "channels": AT_LEAST_1,
-    "depth": NOT_NEGATIVE,
-    "coarse_depth": NOT_NEGATIVE,
-    "heads": AT_LEAST_1,
-    "window": AT_LEAST_1,
-    "frequencies": AT_LEAST_1,
-}
+    channels: AtLeast1 = 128
+    depth: AtLeast0 = 2
+    coarse_depth: AtLeast0 = 4
+    heads: AtLeast1 = 4
+    window: AtLeast1 = 8
+    frequencies: AtLeast1 = 6

@@ -1,69 +1,88 @@
-"""One optimisation stage: how long, how fast, on what crops."""
+"""Settings of one training stage: steps, optimiser, schedule and augmentation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
+from typing import Annotated, Literal
 
-from gss.config.ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, RULES
+from pydantic import AfterValidator, BeforeValidator
+from pydantic.dataclasses import dataclass
+
+from gss.config.fields import (
+    SETTINGS,
+    AtLeast0,
+    AtLeast1,
+    Below1,
+    Flag,
+    NotNegative,
+    Positive,
+    Probability,
+    Size,
+)
 
 
-@dataclass
+def _ordered(scale: tuple[float, float]) -> tuple[float, float]:
+    if scale[0] > scale[1]:
+        raise ValueError("expected [min, max] with min <= max")
+    return scale
+
+
+# YAML reads a bare no as false.
+Precision = Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(lambda value: "no" if value is False else value)]
+
+
+@dataclass(config=SETTINGS)
 class AugmentationConfig:
-    """Joint image and label augmentation, sizes as (height, width).
+    """Joint augmentation of image and labels; sizes are (height, width) in pixels.
 
-    `scale` bounds the random resize ratio, of the image, or of a `box` that it is then fitted into. `photometric_form`
-    is how brightness, contrast, saturation and hue are changed: as one matrix ("yiq"), or through OpenCV's HSV step by
-    step ("hsv", the official form, slower).
+    Args:
+        box: images are fitted into this box before the random resize; None leaves their size.
+        scale: smallest and largest ratio of the random resize, of the image or of the box.
+        crop: size of the random crop.
+        flip: probability of mirroring.
+        photometric: whether brightness, contrast, saturation and hue are changed.
+        photometric_form: "yiq" changes them by one matrix, "hsv" one after the other, as the official pipeline does.
     """
 
-    box: tuple[int, int] | None = None
-    scale: tuple[float, float] = (0.75, 1.5)
-    crop: tuple[int, int] = (256, 256)
-    flip: float = 0.5
-    photometric: bool = True
+    box: Size | None = None
+    scale: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)] = (0.75, 1.5)
+    crop: Size = (256, 256)
+    flip: Probability = 0.5
+    photometric: Flag = True
     photometric_form: Literal["yiq", "hsv"] = "yiq"
 
 
-RULES[AugmentationConfig] = {
-    "box": ("a height and a width of at least 1", lambda value: min(value) >= 1),
-    "scale": ("[min, max] with 0 < min <= max", lambda value: 0 < value[0] <= value[1]),
-    "crop": ("a height and a width of at least 1", lambda value: min(value) >= 1),
-    "flip": ("a probability, 0 to 1", lambda value: 0 <= value <= 1),
-}
-
-
-@dataclass
+@dataclass(config=SETTINGS)
 class StageConfig:
-    """One optimisation stage: how long, how fast, on what crops."""
+    """One training stage.
 
-    steps: int = 1000
-    batch_size: int = 8
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_steps: int = 100
+    Args:
+        steps: optimiser steps.
+        batch_size: images of one micro-batch over all processes; a step has `gradient_accumulation` of them.
+        warmup_steps, warmup_ratio: the rate rises linearly from warmup_ratio times its value to its value.
+        schedule, poly_power: decay of the rate over all steps.
+        min_learning_rate: the decay ends at this rate instead of 0.
+        clip_norm: largest norm of the gradient; None does not clip.
+        ema_decay: of the averaged weights that the stage ends with; 0 keeps the last weights.
+        checkpoint_every, log_every: in steps.
+        decay_rule: which parameters have weight decay: "shape" those of two or more dimensions, "official" as the
+            official code chooses by name.
+    """
+
+    steps: AtLeast1 = 1000
+    batch_size: AtLeast1 = 8
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 0.01
+    warmup_steps: AtLeast0 = 100
+    warmup_ratio: Probability = 1e-6
     schedule: Literal["poly", "cosine", "constant"] = "poly"
-    poly_power: float = 1.0
-    gradient_accumulation: int = 1
-    clip_norm: float | None = None
-    ema_decay: float = 0.0
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    checkpoint_every: int = 200
-    log_every: int = 20
+    poly_power: NotNegative = 1.0
+    min_learning_rate: NotNegative = 0.0
+    gradient_accumulation: AtLeast1 = 1
+    clip_norm: Positive | None = None
+    ema_decay: Below1 = 0.0
+    mixed_precision: Precision = "no"
+    checkpoint_every: AtLeast1 = 200
+    log_every: AtLeast1 = 20
     decay_rule: Literal["shape", "official"] = "shape"
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-
-
-RULES[StageConfig] = {
-    "steps": AT_LEAST_1,
-    "batch_size": AT_LEAST_1,
-    "learning_rate": POSITIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "warmup_steps": NOT_NEGATIVE,
-    "poly_power": NOT_NEGATIVE,
-    "gradient_accumulation": AT_LEAST_1,
-    "clip_norm": POSITIVE,
-    "ema_decay": BELOW_1,
-    "checkpoint_every": AT_LEAST_1,
-    "log_every": AT_LEAST_1,
-}

@@ -1,124 +1,103 @@
-"""Maskige tokenizers, told apart by their `type`."""
+"""Settings of the maskige tokenizers, told apart by their `type`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from gss.config.ranges import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, RULES
+from pydantic import Discriminator, Field, Tag
+from pydantic.dataclasses import dataclass
+
+from gss.config.fields import SETTINGS, AtLeast0, AtLeast1, Flag, Integer, NotNegative, Number, Positive
 
 
-@dataclass
+@dataclass(config=SETTINGS)
 class CompactConfig:
     """The compact maskige tokenizer, trained on label maps by the first stage.
 
-    `stride` maskige pixels a token side, `codes` V, `code_dim` D, `width` channels at token resolution. The maskige has
-    `stride` / 4 pixels an image pixel side, since a token stands for a quarter-size cell of the image. With
-    `any_palette` every training step paints the labels in new random colours: the tokenizer then knows colours and not
-    the classes of one palette, as the DALL-E dVAE does, and fits every palette.
+    Args:
+        any_palette: every training step paints the labels in new random colours. The tokenizer then learns colours
+            instead of the classes of one palette, as the DALL-E dVAE does, and fits every palette.
+        stride: maskige pixels of a token along a side. The maskige has stride / 4 pixels for each image pixel along a
+            side, since a token stands for a cell of 4x4 image pixels.
+        codes: V, size of the codebook.
+        code_dim: D, dimensions of a code.
+        width: channels at token resolution.
+        commitment, classification: weights of these losses beside the colour loss.
+        temperature: of the squared palette distances in the classification loss.
+        class_balance: b weighs classes by share^-b in the classification loss.
+        ema_decay: of the counts and sums that move the codebook.
     """
 
     type: Literal["compact"] = "compact"
-    any_palette: bool = False
-    stride: int = 4
-    codes: int = 1024
-    code_dim: int = 16
-    width: int = 96
-    encoder_blocks: int = 2
-    decoder_blocks: int = 3
-    commitment: float = 0.25
-    classification: float = 1.0
-    temperature: float = 0.1
-    class_balance: float = 0.5
-    ema_decay: float = 0.99
+    any_palette: Flag = False
+    stride: AtLeast1 = 4
+    codes: AtLeast1 = 1024
+    code_dim: AtLeast1 = 16
+    width: AtLeast1 = 96
+    encoder_blocks: AtLeast0 = 2
+    decoder_blocks: AtLeast0 = 3
+    commitment: NotNegative = 0.25
+    classification: NotNegative = 1.0
+    temperature: Positive = 0.1
+    class_balance: NotNegative = 0.5
+    ema_decay: Annotated[Number, Field(gt=0, lt=1)] = 0.99
 
 
-RULES[CompactConfig] = {
-    "stride": AT_LEAST_1,
-    "codes": AT_LEAST_1,
-    "code_dim": AT_LEAST_1,
-    "width": AT_LEAST_1,
-    "encoder_blocks": NOT_NEGATIVE,
-    "decoder_blocks": NOT_NEGATIVE,
-    "commitment": NOT_NEGATIVE,
-    "classification": NOT_NEGATIVE,
-    "temperature": POSITIVE,
-    "class_balance": NOT_NEGATIVE,
-    "ema_decay": ("more than 0 and less than 1", lambda value: 0 < value < 1),
-}
+# A residual path has a quarter of the channels.
+Width = Annotated[Integer, Field(ge=4)]
 
 
-@dataclass
+@dataclass(config=SETTINGS)
 class DalleConfig:
-    """Sizes of the DALL-E dVAE, the tokenizer of the paper; the defaults are the published model's. Never trained here.
+    """The DALL-E dVAE, the tokenizer of the paper; the defaults are the published sizes. It is never trained here.
 
-    `codes` V; `encoder_width` and `decoder_width` channels at full resolution (eight times that at token resolution);
-    `code_dim` D, the channels a token becomes first; four groups of so many blocks each.
+    Args:
+        codes: V, size of the codebook.
+        encoder_width, decoder_width: channels at full resolution; token resolution has eight times as many.
+        code_dim: D, channels of the decoder's first layer.
+        encoder_blocks, decoder_blocks: residual blocks in each of the four groups.
     """
 
     type: Literal["dalle"] = "dalle"
-    codes: int = 8192
-    encoder_width: int = 256
-    decoder_width: int = 256
-    code_dim: int = 128
-    encoder_blocks: int = 2
-    decoder_blocks: int = 2
+    codes: AtLeast1 = 8192
+    encoder_width: Width = 256
+    decoder_width: Width = 256
+    code_dim: AtLeast1 = 128
+    encoder_blocks: AtLeast1 = 2
+    decoder_blocks: AtLeast1 = 2
 
 
-RULES[DalleConfig] = {
-    "codes": AT_LEAST_1,
-    "encoder_width": ("at least 4, to take a quarter of", lambda value: value >= 4),
-    "decoder_width": ("at least 4, to take a quarter of", lambda value: value >= 4),
-    "code_dim": AT_LEAST_1,
-    "encoder_blocks": AT_LEAST_1,
-    "decoder_blocks": AT_LEAST_1,
-}
-
-
-@dataclass
+@dataclass(config=SETTINGS)
 class VqganConfig:
-    """Sizes of a VQGAN (arXiv 2012.09841); the defaults are the ImageNet model of stride 16. Never trained here.
+    """A VQGAN (arXiv 2012.09841); the defaults are the ImageNet model of stride 16. It is never trained here.
 
-    `codes` V of `code_dim` D; `channels` of each level, finest first: every further level halves the resolution, so a
-    token stands for 2^(levels - 1) pixels a side. `blocks` residual blocks a level in the encoder, one more in the
-    decoder. `attention_levels` are those with attention after each block; `middle_attention` is that between the two
-    blocks at token resolution. `latent_channels` lie between the networks and the codes. Each normalisation has
-    `groups` groups.
+    Args:
+        codes, code_dim: V and D of the codebook.
+        channels: of each level, finest first; every further level halves the resolution.
+        blocks: residual blocks a level in the encoder; the decoder has one more.
+        attention_levels: levels with attention after each block, counted from 0.
+        middle_attention: attention between the two blocks at token resolution.
+        latent_channels: between the networks and the codes.
+        groups: of each group normalisation.
     """
 
     type: Literal["vqgan"] = "vqgan"
-    codes: int = 16384
-    code_dim: int = 256
-    channels: tuple[int, ...] = (128, 128, 256, 256, 512)
-    blocks: int = 2
-    attention_levels: tuple[int, ...] = (4,)
-    middle_attention: bool = True
-    latent_channels: int = 256
-    groups: int = 32
-
-    def __post_init__(self) -> None:
-        # JSON has lists
-        self.channels, self.attention_levels = tuple(self.channels), tuple(self.attention_levels)
+    codes: AtLeast1 = 16384
+    code_dim: AtLeast1 = 256
+    channels: Annotated[tuple[AtLeast1, ...], Field(min_length=1)] = (128, 128, 256, 256, 512)
+    blocks: AtLeast1 = 2
+    attention_levels: tuple[AtLeast0, ...] = (4,)
+    middle_attention: Flag = True
+    latent_channels: AtLeast1 = 256
+    groups: AtLeast1 = 32
 
     @property
     def stride(self) -> int:
-        """Maskige pixels a token side."""
+        """Maskige pixels of a token along a side."""
         return 2 ** (len(self.channels) - 1)
 
 
-RULES[VqganConfig] = {
-    "codes": AT_LEAST_1,
-    "code_dim": AT_LEAST_1,
-    "channels": ("one number a level, each at least 1", lambda value: len(value) > 0 and min(value) >= 1),
-    "blocks": AT_LEAST_1,
-    "attention_levels": ("levels counted from 0", lambda value: min(value, default=0) >= 0),
-    "latent_channels": AT_LEAST_1,
-    "groups": AT_LEAST_1,
-}
-
-
-TokenizerConfig = CompactConfig | DalleConfig | VqganConfig
 TOKENIZERS: dict[str, type[CompactConfig] | type[DalleConfig] | type[VqganConfig]] = {
     "compact": CompactConfig,
     "dalle": DalleConfig,
@@ -126,12 +105,13 @@ TOKENIZERS: dict[str, type[CompactConfig] | type[DalleConfig] | type[VqganConfig
 }
 
 
-def tokenizer_config(settings: Mapping[str, Any]) -> TokenizerConfig:
-    """The configuration that a mapping describes: its `type` says which, "compact" where it has none.
+def _kind(value: Any) -> Any:
+    return value.get("type", "compact") if isinstance(value, Mapping) else getattr(value, "type", value)
 
-    Raises ValueError for another type.
-    """
-    kind = settings.get("type", "compact")
-    if kind not in TOKENIZERS:
-        raise ValueError(f"tokenizer.type: expected {' or '.join(TOKENIZERS)}, got {kind!r}")
-    return TOKENIZERS[kind](**settings)
+
+TokenizerConfig = Annotated[
+    Annotated[CompactConfig, Tag("compact")]
+    | Annotated[DalleConfig, Tag("dalle")]
+    | Annotated[VqganConfig, Tag("vqgan")],
+    Discriminator(_kind),
+]

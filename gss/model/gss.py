@@ -99,7 +99,7 @@ class GSS(Segmenter, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
     ) -> None:
         super().__init__(palette, inference, architecture)
         self.prior_config = as_config(PriorConfig, prior)
-        self.tokenizer_config = tokenizer_config(tokenizer) if isinstance(tokenizer, Mapping) else tokenizer
+        self.tokenizer_config = tokenizer_config(tokenizer)
         self.inverse_config = as_config(InverseConfig, inverse)
         token_prior_config = None if token_prior is None else as_config(TokenPriorConfig, token_prior)
         self._hub_mixin_config = {

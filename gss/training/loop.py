@@ -70,9 +70,6 @@ def train_stage(
         ValueError: if the dataset is smaller than a step, nothing is trainable, the module returns no "loss", or
             fp16 is asked of a CPU.
     """
-    for setting in ("steps", "checkpoint_every", "log_every"):
-        if getattr(config, setting) < 1:
-            raise ValueError(f"{setting}: expected at least 1, got {getattr(config, setting)}")
     run_dir = Path(run_dir)
     folder = stage_folder(run_dir, name)
     final = final_weights(folder)

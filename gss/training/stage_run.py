@@ -146,6 +146,8 @@ class StageRun:
             warmup_steps=config.warmup_steps,
             schedule=config.schedule,
             power=config.poly_power,
+            warmup_ratio=config.warmup_ratio,
+            minimum=config.min_learning_rate,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate

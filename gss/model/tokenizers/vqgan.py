@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gsskernels
-from gss.config import VqganConfig, require_in_range
+from gss.config import VqganConfig
 from gss.model.attention import attention
 from gss.model.tokenizers.vector_quantizer import code_logits
 
@@ -171,7 +171,6 @@ class VqganTokenizer(nn.Module):
     def __init__(self, config: VqganConfig | None = None) -> None:
         super().__init__()
         self.config = config or VqganConfig()
-        require_in_range(self.config)
         if any(width % self.config.groups for width in self.config.channels):
             raise ValueError(f"channels: expected multiples of groups ({self.config.groups}), got "
                              f"{list(self.config.channels)}")  # fmt: skip
