@@ -1,11 +1,11 @@
-"""Extra peak memory of a call: what the process held at most beyond its inputs and the result.
+"""Extra peak memory of a call on the CPU: the most that the process holds beyond its inputs and the result.
 
-Each measurement has a process of its own, forked from one that has imported the libraries and run none of them. There
-the call is made once (compilers and thread pools stay), freed memory is returned to the system, the kernel's high
-water mark of resident memory is reset, and the call is made again. Linux only; accurate to about a quarter of a
-megabyte. Buffers a library keeps from one call to the next are counted with the inputs, so they flatter it.
+Each measurement has a process of its own, forked from one that has imported the libraries and run none of them. The
+call is made once, freed memory is returned to the system, the high-water mark of resident memory is reset, and the call
+is made again. Linux only; accurate to about a quarter of a megabyte. Buffers that a library keeps from call to call are
+counted with the inputs, which flatters it.
 
-`python -m benchmarks.kernels.memory` is the process that forks: a JSON request a line in, a JSON answer a line out.
+`python -m benchmarks.kernels.memory` is the process that forks: one JSON request a line in, one JSON answer a line out.
 """
 
 from __future__ import annotations
@@ -20,20 +20,14 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kernels.cases import Case
+
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-PRELOAD = (
-    "numpy",
-    "torch",
-    "torch._inductor.compile_fx",
-    "scipy.spatial",
-    "scipy.sparse",
-    "sklearn.metrics",
-    "faiss",
-    "cv2",
-)
+PRELOAD = ("torch._inductor.compile_fx", "scipy.sparse", "sklearn.metrics", "faiss", "cv2")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -54,7 +48,7 @@ def extra_peak(call: Callable[[], Any], size_of: Callable[[Any], int]) -> int:
 
 
 class Server:
-    """The forking process. `measure` answers None, with the reason, where a measurement fails."""
+    """The process that forks. `measure` returns bytes and None, or None and the reason for a failure."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "benchmarks.kernels.memory"]
@@ -62,9 +56,9 @@ class Server:
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
 
-    def measure(self, case_id: str, provider: str, cores: int) -> tuple[int | None, str | None]:
+    def measure(self, case: Case, provider: str, cores: int) -> tuple[int | None, str | None]:
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"case": case_id, "provider": provider, "cores": cores}) + "\n")
+        self._process.stdin.write(json.dumps({"case": asdict(case), "provider": provider, "cores": cores}) + "\n")
         answer = json.loads(self._process.stdout.readline() or '{"error": "the measuring process died"}')
         return answer.get("bytes"), answer.get("error")
 
@@ -78,11 +72,11 @@ def _status(field: str) -> int:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    from benchmarks.kernels import cases, inputs, providers, registry, threads
+    from benchmarks.kernels import inputs, machine, measure, providers
 
-    case = cases.find(request["case"], request["cores"])
-    provider = registry.named(case.op, request["provider"])
-    threads.use(request["cores"])
+    case = Case(**request["case"])
+    provider = measure.named(case.op, request["provider"])
+    machine.use_threads(request["cores"])
     with provider.active():
         call = provider.build(inputs.make(case))
         call()
@@ -111,7 +105,7 @@ def _serve() -> None:
     for name in PRELOAD:
         if importlib.util.find_spec(name.partition(".")[0]) is not None:
             importlib.import_module(name)
-    importlib.import_module("benchmarks.kernels.registry")
+    importlib.import_module("benchmarks.kernels.measure")
     for line in sys.stdin:
         print(_in_a_child(json.loads(line)), flush=True)
 

@@ -1,4 +1,4 @@
-"""label_resize, maskige_evaluate and confusion_matrix: class maps resized by vote, and counted."""
+"""Providers of label_resize, maskige_evaluate and confusion_matrix: class maps resized by vote, and counted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from benchmarks.kernels.cases import Case, scores_bytes
 from benchmarks.kernels.inputs import IGNORE
 from benchmarks.kernels.providers import (
     COMPILED,
+    CPU,
+    EAGER,
     OFFICIAL,
+    ONE_COPY,
+    SMALL_OP,
     Inputs,
     Provider,
     compiled,
-    copy_of_the_same_bytes,
     ours,
-    small_torch_op,
     too_large,
 )
 
@@ -28,6 +30,7 @@ FIRST = ("table", "overhead")
 
 
 def _planes(case: Case) -> float:
+    """Bytes of one plane a class at both sizes."""
     larger = max(1.0, case.out_height * case.out_width / (case.height * case.width))
     return scores_bytes(case) * (1 + larger)
 
@@ -42,7 +45,7 @@ def _compiled_resize(inputs: Inputs) -> Callable[[], Any]:
 
 
 def _opencv_resize(inputs: Inputs) -> Callable[[], Any]:
-    """One class at a time, with the best so far; halves of ties go to the first class."""
+    """One class at a time, with the best so far; the first class wins a tie."""
     import cv2
 
     labels, (height, width) = inputs.labels[0].numpy(), inputs.size
@@ -64,23 +67,21 @@ def _evaluate(maskige: Tensor, palette: Tensor, size: tuple[int, int]) -> Tensor
 
 
 def _official_evaluate(inputs: Inputs) -> Callable[[], Any]:
-    palette = inputs.palette.float()
-
     def call() -> Tensor:
-        labels = _evaluate(inputs.maskige, palette, inputs.size)
+        labels = _evaluate(inputs.maskige, inputs.palette, inputs.size)
         return official.confusion(labels, inputs.target, inputs.classes, IGNORE)
 
     return call
 
 
 def _compiled_evaluate(inputs: Inputs) -> Callable[[], Any]:
-    """Decode and resize compiled; the histogram stays eager, its size is not known to the compiler."""
+    """Decode and resize are compiled; the histogram stays eager, because the compiler does not know its size."""
     size = inputs.size
-    decode = compiled(lambda m, p: _evaluate(m, p, size), inputs.maskige, inputs.palette.float())
-    return lambda: official.confusion(decode(), inputs.target, inputs.classes, IGNORE)
+    labels = compiled(lambda m, p: _evaluate(m, p, size), inputs.maskige, inputs.palette)
+    return lambda: official.confusion(labels(), inputs.target, inputs.classes, IGNORE)
 
 
-def _official_confusion(inputs: Inputs) -> Callable[[], Any]:
+def _eager_confusion(inputs: Inputs) -> Callable[[], Any]:
     return lambda: official.confusion(inputs.prediction, inputs.target, inputs.classes, IGNORE)
 
 
@@ -95,19 +96,8 @@ def _compiled_confusion(inputs: Inputs) -> Callable[[], Any]:
     return compiled(lambda p, t: _scatter(p, t, classes), inputs.prediction, inputs.target)
 
 
-def _numpy_confusion(inputs: Inputs) -> Callable[[], Any]:
-    prediction, target, classes = inputs.prediction.numpy(), inputs.target.numpy(), inputs.classes
-
-    def call() -> np.ndarray:
-        labelled = target != IGNORE
-        cell = target[labelled].astype(np.int64) * classes + prediction[labelled]
-        return np.bincount(cell, minlength=classes**2).reshape(classes, classes)
-
-    return call
-
-
 def _opencv_confusion(inputs: Inputs) -> Callable[[], Any]:
-    """A two-dimensional histogram; the ignore label lies outside its range. Counts are float32."""
+    """A two-dimensional histogram; the ignore label lies outside its range."""
     import cv2
 
     images, classes = [inputs.target[0].numpy(), inputs.prediction[0].numpy()], inputs.classes
@@ -115,38 +105,28 @@ def _opencv_confusion(inputs: Inputs) -> Callable[[], Any]:
     return lambda: cv2.calcHist(images, [0, 1], None, [classes, classes], ranges).astype(np.int64)
 
 
-def _sklearn_confusion(inputs: Inputs) -> Callable[[], Any]:
-    from sklearn.metrics import confusion_matrix
-
-    prediction, target = inputs.prediction.numpy().ravel(), inputs.target.numpy().ravel()
-    classes = np.arange(inputs.classes)
-    return lambda: confusion_matrix(target, prediction, labels=classes)
-
-
 PROVIDERS = {
     "label_resize": [
-        copy_of_the_same_bytes(),
+        ONE_COPY,
         Provider(OFFICIAL, _official_resize, studies=FIRST, cannot=too_large(_planes)),
         Provider(COMPILED, _compiled_resize, cannot=too_large(_planes)),
-        Provider("OpenCV resize, class by class", _opencv_resize, "opencv"),
-        small_torch_op(),
+        Provider("OpenCV resize, class by class", _opencv_resize, "opencv", CPU),
+        SMALL_OP,
         *ours("label_resize", lambda i: ((i.labels, i.size), {"num_classes": i.classes})),
     ],
     "maskige_evaluate": [
-        copy_of_the_same_bytes(),
+        ONE_COPY,
         Provider(OFFICIAL, _official_evaluate, studies=FIRST, cannot=too_large(_planes)),
-        Provider(COMPILED + " and bincount", _compiled_evaluate, cannot=too_large(_planes)),
-        small_torch_op(),
+        Provider(f"{COMPILED} and bincount", _compiled_evaluate, cannot=too_large(_planes)),
+        SMALL_OP,
         *ours("maskige_evaluate", lambda i: ((i.maskige, i.palette, i.target), {})),
     ],
     "confusion_matrix": [
-        copy_of_the_same_bytes(),
-        Provider("eager PyTorch, bincount", _official_confusion, studies=FIRST),
+        ONE_COPY,
+        Provider(f"{EAGER}, bincount", _eager_confusion, studies=FIRST),
         Provider(COMPILED, _compiled_confusion),
-        Provider("numpy bincount", _numpy_confusion, "numpy"),
-        Provider("OpenCV calcHist", _opencv_confusion, "opencv"),
-        Provider("scikit-learn", _sklearn_confusion, "scikit-learn"),
-        small_torch_op(),
+        Provider("OpenCV calcHist", _opencv_confusion, "opencv", CPU),
+        SMALL_OP,
         *ours("confusion_matrix", lambda i: ((i.prediction, i.target, i.classes), {})),
     ],
 }
