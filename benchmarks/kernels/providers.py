@@ -176,7 +176,8 @@ def all_of(*reasons: Cannot) -> Cannot:
 def agreement(result: Any, expected: Any) -> float:
     """Share of the elements that equal the reference's; floats within 1e-3 of the largest (3e-2 in half precision).
 
-    The worst of several tensors counts. Raises ValueError for another number or shape of tensors.
+    Integers that are zero in both are left out: most counts of a confusion matrix are. The worst of several tensors
+    counts. Raises ValueError for another number or shape of tensors.
     """
     got, wanted = _tensors(result), _tensors(expected)
     shapes = [[tuple(t.shape) for t in tensors] for tensors in (got, wanted)]
@@ -188,8 +189,8 @@ def agreement(result: Any, expected: Any) -> float:
             bound = (1e-3 if a.dtype in (torch.float32, torch.float64) else 3e-2) * max(1.0, float(b.abs().max()))
             same = (a.double() - b.double()).abs() <= bound
         else:
-            same = a.long() == b.long()
-        worst = min(worst, float(same.double().mean()))
+            same = (a.long() == b.long())[(a != 0) | (b != 0)]
+        worst = min(worst, float(same.double().mean()) if same.numel() else 1.0)
     return worst
 
 

@@ -1,4 +1,4 @@
-"""Whether the kernels compile for AMD's CDNA 3 (gfx942), as information: nothing is promised there."""
+"""Whether the kernels compile for AMD's CDNA 3 (gfx942): information only, nothing is checked."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from benchmarks.static.variants import Variant
 from gsskernels.triton.plan import Architecture
 
 TARGET = GPUTarget("hip", "gfx942", 64)
-# Planned as the Ampere with the least shared memory is, within the 64 KiB of a compute unit.
+# Planned like the Ampere with the least shared memory, within the 64 KiB of a compute unit.
 ARCHITECTURE = Architecture(86, 65536, 304)
 
 _todo: Sequence[Variant] = ()
 
 
 def compiles(processes: int = 2) -> dict[str, str]:
-    """By call and kernel: "yes", or what the compiler has against it."""
+    """By call and kernel: "yes", or "no" and the compiler's reason."""
     global _todo
     _todo = recorded([call for call in catalogue() if call.quick], [ARCHITECTURE])
     with multiprocessing.get_context("fork").Pool(processes, _quiet) as pool:
@@ -30,7 +30,7 @@ def compiles(processes: int = 2) -> dict[str, str]:
 
 
 def _quiet() -> None:
-    """A pass that fails prints the whole module; its reason is in the answer."""
+    """Silences passes that fail, which print the whole module; the reason is in the answer."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 

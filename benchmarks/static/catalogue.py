@@ -41,7 +41,7 @@ class Call:
 
 
 def recorded(calls: Iterable[Call], architectures: Iterable[Architecture]) -> list[Variant]:
-    """What the calls launch, without duplicates; quick calls first, so that they own the kernels they share."""
+    """The launches of the calls, without duplicates; quick calls first, so that shared kernels are named after them."""
     launches = []
     for architecture in architectures:
         for call in sorted(calls, key=lambda c: not c.quick):

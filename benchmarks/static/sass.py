@@ -1,8 +1,7 @@
-"""Reads what `cuobjdump -sass` prints: instructions, their classes, and the loops they stand in.
+"""Reads the output of `cuobjdump -sass`: instructions, their classes, and their loops.
 
-A loop is a natural loop of the control flow graph: all blocks on a way back to a header that dominates them. A body
-that the assembler moved out of line (a wait that rarely waits) is found that way, where ranges of addresses would
-mislead.
+A loop is a natural loop of the control flow graph: all blocks on a way back to a header that dominates them. Ranges of
+addresses would mislead, because the assembler moves code out of line (a wait that rarely waits).
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-# Class of an opcode by its first part; what is not listed here is decided by its first letter, see `kind`.
-# The names say which resource an instruction occupies, see roofline.PER_CYCLE.
+# The class of an opcode, by its first part: the resource that the instruction occupies. Opcodes that are not listed are
+# decided by their first letter, see `Instruction.kind`.
 KINDS = {
     "tensor": "HMMA HGMMA IMMA IGMMA QGMMA QMMA DMMA BMMA UTCHMMA UTCQMMA UTCIMMA UTCOMMA",
     "float": "FFMA FADD FMUL FFMA2 FADD2 FMUL2 FSWZADD HFMA2 HADD2 HMUL2 FHFMA FHADD FHMUL",
@@ -51,7 +50,7 @@ class Instruction:
 
     @property
     def kind(self) -> str:
-        """What it occupies: one of CLASSES. Unknown opcodes of the uniform datapath start with U."""
+        """The resource that it occupies, one of CLASSES. Raises ValueError for an opcode that KINDS should list."""
         if found := _KIND.get(self.base):
             return found
         if self.base.startswith("U"):
