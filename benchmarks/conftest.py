@@ -73,7 +73,6 @@ class Run:
 
     def close(self) -> None:
         if self._bench is not None:
-            self._bench.close()
             self.print(f"\n{len(self._bench.rows)} rows in {self.path}")
 
     def _warmed(self, case: Case, provider: Provider) -> measure.Outcome:

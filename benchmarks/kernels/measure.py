@@ -72,7 +72,6 @@ class Bench:
         self.rows: list[dict[str, Any]] = []
         self.absent: list[dict[str, str]] = []
         self.roofs: dict[int, dict[str, float]] = {}
-        self.memory: memory.Server | None = None
         if device == "cuda":
             providers.scratch_limit = GPU_SCRATCH
 
@@ -107,10 +106,6 @@ class Bench:
             "rows": self.rows,
         }
         results.write(self.path, content)
-
-    def close(self) -> None:
-        if self.memory is not None:
-            self.memory.close()
 
     def _roofs(self, threads: int) -> dict[str, float]:
         """Measured at the first case with so many threads."""
@@ -194,11 +189,7 @@ class Bench:
             return self.clock.extra_peak(call, size_of)
         if not memory.available():
             return None
-        self.memory = self.memory or memory.Server()
-        extra, error = self.memory.measure(case, provider.name, machine.cores())
-        if error is not None:
-            raise RuntimeError(f"memory of {provider.name} at {case.id}: {error}")
-        return extra
+        return memory.measure(case, provider.name, machine.cores())
 
     def _gpu_extras(
         self,

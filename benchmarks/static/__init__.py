@@ -7,7 +7,6 @@
     checks.py      requirements on the machine code of every kernel
     table.py       one row a variant and architecture; differences from the checked-in table
     page.py        docs/kernels/static.md
-    amd.py         whether the kernels compile for AMD's CDNA 3
 
 `python -m benchmarks.static` compares a fresh run with the table; `--write` replaces table and page.
 """

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import triton
 
-from benchmarks.static import amd, page, table
+from benchmarks.static import page, table
 from benchmarks.static.catalogue import ARCHITECTURES, QUICK_ARCHITECTURES, catalogue, recorded
 from benchmarks.static.checks import faults
 from benchmarks.static.compiler import compile_all
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     for fault in wrong:
         print(f"FAULT {fault}")
     if found.write:
-        whole = {"triton": triton.__version__, "rows": table.stored(rows), "amd": amd.compiles()}
+        whole = {"triton": triton.__version__, "rows": table.stored(rows)}
         table.save(whole)
         page.write(whole)
         print(f"{table.FILE}, {page.FILE}")

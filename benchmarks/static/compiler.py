@@ -62,9 +62,9 @@ def source_of(variant: Variant) -> ASTSource:
     return ASTSource(variant.kernel, variant.signature, variant.constants, variant.attributes)
 
 
-def compiled(variant: Variant, source: ASTSource, target: GPUTarget | None = None) -> Any:
+def compiled(variant: Variant, source: ASTSource) -> Any:
     """The result of triton.compile, or the exception that it raised."""
-    target = target or GPUTarget("cuda", variant.architecture.capability, 32)
+    target = GPUTarget("cuda", variant.architecture.capability, 32)
     try:
         return triton.compile(source, target=target, options=variant.options)
     except Exception as error:  # the compiler raises many kinds; each is a finding about this variant, not our failure

@@ -45,12 +45,6 @@ def page(table: dict[str, Any]) -> str:
         "instructions that a warp executes in one round, without those of inner loops.\n\n",
         markdown(_usual(rows)),
     ]
-    amd = table.get("amd")
-    if amd:
-        parts += [
-            "\n## AMD gfx942\n\nWhether the kernels compile for CDNA 3, as information only.\n\n",
-            markdown(_amd(amd)),
-        ]
     return "".join(parts)
 
 
@@ -76,10 +70,6 @@ def _usual(rows: dict[str, Any]) -> list[list[str]]:
         numbers = (row["registers"], row["spills"], row["shared"], row["instructions"])
         lines.append([name, _short(row["config"]), *map(str, numbers), loops])
     return lines
-
-
-def _amd(rows: dict[str, str]) -> list[list[str]]:
-    return [["kernel", "compiles"], *([name, found] for name, found in rows.items())]
 
 
 def _short(config: str) -> str:

@@ -92,7 +92,7 @@ def signature(variant: Variant) -> str:
 
 
 def load(file: Path = FILE) -> dict[str, Any]:
-    """{"triton": version, "rows": {name: row}, "amd": {name: answer}}. Raises FileNotFoundError without a table."""
+    """{"triton": version, "rows": {name: row}}. Raises FileNotFoundError without a table."""
     return json.loads(file.read_text())
 
 
