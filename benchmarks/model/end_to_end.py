@@ -1,10 +1,10 @@
-"""What the native backend changes in the whole job: predicting and training with it and with the reference.
+"""Predicting and training with the native backend and with the reference: times, and whether the answers are equal.
 
-    python benchmarks/end_to_end.py RUN --data DIR --recipe camvid-small --out benchmarks/results/end_to_end.json
+    python -m benchmarks.model.end_to_end RUN --data DIR --recipe camvid-small --out benchmarks/results/end_to_end.json
 
-Prediction: every image of the split with both backends in turn, the same weights; medians a picture, and whether
-labels, tokens and margins are the same. Training: `gss train` itself from the same seed, the backends in turn,
-`--rounds` times; median steps a second of each stage, and the loss of the last step.
+Prediction: every image of the split with both backends in turn and the same weights; median milliseconds an image, and
+whether labels, tokens and margins are equal. Training: `gss train` from the same seed, the backends in turn, `--rounds`
+times; median steps a second of each stage, and the loss of the last step.
 """
 
 from __future__ import annotations
@@ -91,13 +91,8 @@ def compare_training(data: Path, recipe: str, rounds: int) -> dict[str, Any]:
             with tempfile.TemporaryDirectory() as folder:
                 out = Path(folder) / "run"
                 command = [sys.executable, "-c", "from gss.cli import main; main()", "train", "--recipe", recipe]
-                command += [
-                    "--data",
-                    str(data),
-                    "--out",
-                    str(out),
-                    *(f"{stage}_stage.steps={n}" for stage, n in STEPS.items()),
-                ]
+                command += ["--data", str(data), "--out", str(out)]
+                command += [f"{stage}_stage.steps={n}" for stage, n in STEPS.items()]
                 environment = {**os.environ, "GSSKERNELS_BACKEND": backend}
                 subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
                 for stage in STEPS:
