@@ -125,7 +125,7 @@ def quality(logit: Tensor, right: Tensor) -> dict[str, float | None]:
 
 
 def compare_thresholds(model: gss.GSS, dataset: FolderDataset, every: int) -> dict[str, Any]:
-    """By threshold: share of right pixels of one draw and of the modal labels, vote entropy (nats), seconds an image."""
+    """By threshold: right pixels of one draw and of the modal labels (share), vote entropy (nats), seconds an image."""
     chosen = range(0, len(dataset), every)
     found: dict[str, Any] = {"images": len(chosen), "samples": max(COUNTS)}
     for threshold in THRESHOLDS:

@@ -88,7 +88,7 @@ def _verdict(p: Promise, table: dict[tuple[str, str, str], Row], us: str) -> tup
     if ours is None or not times:
         return text, "not measured", None
     ratio = min(times) / ours["median_s"]
-    return text, f"{ratio:.3g}x", ratio >= p.bound
+    return text, f"{ratio:.4g}x", ratio >= p.bound
 
 
 def _time(seconds: float) -> str:
