@@ -67,6 +67,8 @@ class Run:
         if self._case[0] != case.id:
             if self.bench.late():
                 return measure.Outcome(absent=f"the budget of {self.budget:g} s is used up")
+            broken = measure.Outcome(failed="the measurement of this case failed, see its first provider")
+            self._case = case.id, {chosen.name: broken for chosen in self.chosen[case.id]}
             self._case = case.id, self.bench.measure(case, self.chosen[case.id])
             self.print(report.short(case.id, self._case[1]))
         return self._case[1][provider.name]

@@ -138,7 +138,7 @@ class Bench:
                     ready[provider.name] = self.clock.prepare(built[provider.name].calls)
                 ready[provider.name].active = provider.active
             except Exception as error:  # a finding about this provider; the others go on
-                outcome.failed = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:300]}"
+                outcome.failed = _reason(error)
                 if STICKY.search(str(error)):
                     raise
         seconds = SECONDS[self.device].get(case.study, OTHER_SECONDS) / (4 if self.quick else 1)
@@ -150,11 +150,12 @@ class Bench:
             timed, outcome = ready[provider.name], outcomes[provider.name]
             outcome.times = timed.times
             outcome.row = results.row(case, provider, timed, threads, limits, self.machine["packages"])
-            outcome.row |= {
-                "first_call_s": built[provider.name].first_call_s,
-                "agreement": built[provider.name].agreement,
-                "extra_peak_bytes": self._memory(case, provider, built[provider.name].calls[0]),
-            }
+            outcome.row |= {"first_call_s": built[provider.name].first_call_s, "extra_peak_bytes": None}
+            outcome.row["agreement"] = built[provider.name].agreement
+            try:
+                outcome.row["extra_peak_bytes"] = self._memory(case, provider, built[provider.name].calls[0])
+            except Exception as error:
+                outcome.failed = f"memory: {_reason(error)}"
         if self.device == "cuda":
             self._gpu_extras(case, chosen, outcomes, built, ready, meanwhile)
         ready.clear()
@@ -217,3 +218,7 @@ class Bench:
         for provider in own + others[:1]:
             one = ready[provider.name]
             outcomes[provider.name].row["energy_j"] = self.telemetry.energy_per_call(one.launch, one.calls)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:300]}"

@@ -129,7 +129,7 @@ def label(row: Row, us: str) -> str:
 def details(row: Row) -> str:
     """Kernels of ours, and the clocks during the case, from a row of a GPU."""
     text = ""
-    if row.get("kernels"):
+    if isinstance(row.get("kernels"), list):
         parts = (f"{k['name']} {k['us']:.3g} us" + (f" x {k['count']:g}" if k["count"] != 1 else "")
                  for k in row["kernels"])  # fmt: skip
         text += f"\nKernels of ours: {', '.join(parts)}.\n"

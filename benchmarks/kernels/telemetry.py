@@ -121,12 +121,18 @@ class Telemetry:
         return [name for name, bit in known.items() if name not in ("All", "None", "GpuIdle") and bits & bit]
 
 
-def kernels(call: Callable[[], Any], repeats: int = 5) -> list[dict[str, Any]]:
-    """The kernels of a call on the GPU: name, how often a call, microseconds each; the longest first."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        for _ in range(repeats):
-            call()
-        torch.cuda.synchronize()
+def kernels(call: Callable[[], Any], repeats: int = 5) -> list[dict[str, Any]] | str:
+    """The kernels of a call on the GPU: name, how often a call, microseconds each; the longest first.
+
+    A text says why the profiler cannot run, for example without the right to read the counters.
+    """
+    try:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            for _ in range(repeats):
+                call()
+            torch.cuda.synchronize()
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
     events = sorted((e for e in profile.key_averages() if e.device_time_total > 0), key=lambda e: -e.device_time_total)
     return [{"name": e.key[:80], "count": e.count / repeats, "us": e.device_time_total / e.count} for e in events[:12]]
 
