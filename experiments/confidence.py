@@ -1,4 +1,4 @@
-"""What drawn hypotheses add to a run's own certainty, what drawing without unlikely tokens changes, and the cost.
+"""Drawn hypotheses: their gain over a run's own certainty, the effect of leaving out unlikely tokens, and their cost.
 
     python -m experiments.confidence RUN --data DIR --every 2 --out experiments/results/confidence.json
 

@@ -65,7 +65,7 @@ class Variant:
 
 
 def variants(launches: Iterable[tuple[str, Architecture, Launch]]) -> list[Variant]:
-    """The different ones among launches given with their call and architecture, each for the first call it is in."""
+    """The distinct variants among (call, architecture, launch), each under the first call that needs it."""
     found: dict[str, Variant] = {}
     for call, architecture, launched in launches:
         variant = specialise(call, architecture, launched)
