@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def encode(labels: Tensor, palette_with_ignore: Tensor) -> Tensor:
-    """(B, H, W) int64 -> (B, 3, H, W) float32: the palette's row of every label; labels beyond the classes take the last row."""
+    """(B, H, W) int64 -> (B, 3, H, W) float32: the palette's row of every label, the last row where it is no class."""
     row = labels.clamp(max=len(palette_with_ignore) - 1)
     return palette_with_ignore[row].permute(0, 3, 1, 2).float()
 
