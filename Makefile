@@ -47,12 +47,15 @@ sanitize: install
 # Every GPU kernel in the interpreter, and compiled for every architecture: machine code against the checked-in table.
 check-triton: install
 	$(BIN)/python -m benchmarks.static
-	$(BIN)/python -m pytest -q $(PARALLEL) tests/gsskernels/triton tests/benchmarks/test_static.py
+	$(BIN)/python -m pytest -q $(PARALLEL) tests/gsskernels/triton tests/benchmarks
 
-# On a machine with a GPU, torch and triton; nothing is installed. OUT=DIR puts the results elsewhere.
+# On a machine with a GPU, torch, triton, pytest and pytest-benchmark; nothing is installed. OUT=DIR puts the results
+# elsewhere, BUDGET=SECONDS ends the benchmark early and keeps its rows.
 ANY_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 check-gpu:
-	$(ANY_PYTHON) -m benchmarks.gpu $(if $(OUT),--out $(OUT)) $(if $(PHASES),--phases $(PHASES))
+	$(ANY_PYTHON) -m pytest -q tests/gsskernels
+	$(ANY_PYTHON) -m pytest benchmarks/kernels --benchmark-only --benchmark-quiet -q $(if $(BUDGET),--budget $(BUDGET)) \
+		$(if $(OUT),--results $(OUT)/kernels-gpu.json)
 
 # The model there: needs what gss needs, and xformers to compare.
 check-gpu-model:
@@ -68,7 +71,8 @@ $(BENCH): $(STAMP)
 	touch $@
 
 bench: $(BENCH)
-	$(BIN)/python -m pytest benchmarks/kernels -q --benchmark-quiet $(if $(QUICK),--quick) $(if $(OPS),--ops $(OPS))
+	$(BIN)/python -m pytest benchmarks/kernels --benchmark-only --benchmark-quiet -q --device cpu \
+		$(if $(QUICK),--quick) $(if $(OPS),--ops $(OPS))
 
 bench-report: $(BENCH)
 	$(BIN)/python -m benchmarks.kernels.report

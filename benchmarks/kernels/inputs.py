@@ -1,7 +1,7 @@
-"""Inputs of a case: deterministic, and of a kind the operations meet in use.
+"""Deterministic inputs of a case, like those that the operations get in use.
 
-Maskiges of content "scene" are patches of one class whose borders mix both colours, plus noise, as a decoder paints
-them; "random" colours are uniform, the worst case for anything that profits from neighbouring pixels being alike.
+Maskiges of content "scene" are patches of one class with noise and mixed colours at the borders, as a decoder paints
+them. "random" colours are uniform: the worst case for code that profits from similar neighbours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ IGNORE = 255
 
 
 def make(case: Case, device: torch.device | str = "cpu") -> SimpleNamespace:
-    """Tensors and settings of `case`, by the names the public functions use. The values do not depend on the device."""
+    """Tensors and settings of `case` by the names that the public functions use. Values do not depend on the device."""
     generator = torch.Generator().manual_seed(sum(map(ord, case.op)))
     made = SimpleNamespace(case=case, **case.sizes)
     if "dtype" in case.sizes:
@@ -31,20 +31,20 @@ def make(case: Case, device: torch.device | str = "cpu") -> SimpleNamespace:
         _vectors(made, generator)
     else:
         _pictures(made, generator)
-    return on(made, torch.device(device))
-
-
-def on(made: SimpleNamespace, device: torch.device) -> SimpleNamespace:
-    """The inputs on a device; those that are there already are shared."""
     moved = {name: t.to(device) if isinstance(t, Tensor) else t for name, t in vars(made).items()}
-    return SimpleNamespace(**moved | {"device": device})
+    return SimpleNamespace(**moved | {"device": torch.device(device)})
+
+
+def clone(made: SimpleNamespace) -> SimpleNamespace:
+    """The same inputs in other memory."""
+    return SimpleNamespace(**{name: t.clone() if isinstance(t, Tensor) else t for name, t in vars(made).items()})
 
 
 def palette(classes: int) -> Tensor:
-    """(K, 3) int64 colours: the dataset's own for K = 19, 150 and 194, random ones otherwise."""
+    """(K, 3) float32 colours: the dataset's own for K = 19, 150 and 194, random ones otherwise."""
     if classes in NAMED:
-        return torch.tensor(json.loads((PALETTES / f"{NAMED[classes]}.json").read_text())["colors"])[:classes]
-    return torch.randint(0, 256, (classes, 3), generator=torch.Generator().manual_seed(classes))
+        return torch.tensor(json.loads((PALETTES / f"{NAMED[classes]}.json").read_text())["colors"]).float()[:classes]
+    return torch.randint(0, 256, (classes, 3), generator=torch.Generator().manual_seed(classes)).float()
 
 
 def _pictures(made: SimpleNamespace, generator: torch.Generator) -> None:
@@ -92,7 +92,7 @@ def _maskige(made: SimpleNamespace, generator: torch.Generator) -> Tensor:
     if made.case.sizes.get("content") == "random":
         colors = torch.rand(shape, generator=generator) * 255
     else:
-        painted = made.palette.float()[made.labels.long()].permute(0, 3, 1, 2)
+        painted = made.palette[made.labels.long()].permute(0, 3, 1, 2)
         mixed = F.avg_pool2d(painted, 3, stride=1, padding=1, count_include_pad=False)
         colors = (mixed + 6 * torch.randn(shape, generator=generator)).clamp(0, 255)
     if made.dtype is torch.uint8:

@@ -1,40 +1,26 @@
-"""Extra peak memory of a call: what the process held at most beyond its inputs and the result.
+"""Extra peak memory of a call on the CPU: the most that the process holds beyond its inputs and the result.
 
-Each measurement has a process of its own, forked from one that has imported the libraries and run none of them. There
-the call is made once (compilers and thread pools stay), freed memory is returned to the system, the kernel's high
-water mark of resident memory is reset, and the call is made again. Linux only; accurate to about a quarter of a
-megabyte. Buffers a library keeps from one call to the next are counted with the inputs, so they flatter it.
-
-`python -m benchmarks.kernels.memory` is the process that forks: a JSON request a line in, a JSON answer a line out.
+Each measurement has a process of its own, forked from a server that has imported the libraries and run none of them.
+The call is made once, freed memory is returned to the system, the high-water mark of resident memory is reset, and the
+call is made again. Linux only; accurate to about a quarter of a megabyte. Buffers that a library keeps from call to
+call are counted with the inputs, which flatters it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
-import importlib
 import importlib.util
-import json
-import os
-import subprocess
-import sys
-import traceback
+import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kernels.cases import Case
+
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-PRELOAD = (
-    "numpy",
-    "torch",
-    "torch._inductor.compile_fx",
-    "scipy.spatial",
-    "scipy.sparse",
-    "sklearn.metrics",
-    "faiss",
-    "cv2",
-)
-ROOT = Path(__file__).resolve().parents[2]
+PRELOAD = ("torch._inductor.compile_fx", "scipy.sparse", "sklearn.metrics", "faiss", "cv2")
 
 
 def available() -> bool:
@@ -42,7 +28,7 @@ def available() -> bool:
 
 
 def extra_peak(call: Callable[[], Any], size_of: Callable[[Any], int]) -> int:
-    """Bytes the process grew by at most during `call`, less the result's own; `call` should have run once before."""
+    """The most bytes that the process grows by during `call`, less those of the result; call it once before."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -53,68 +39,27 @@ def extra_peak(call: Callable[[], Any], size_of: Callable[[Any], int]) -> int:
     return max(0, _status("VmHWM") - before - size_of(result))
 
 
-class Server:
-    """The forking process. `measure` answers None, with the reason, where a measurement fails."""
+def measure(case: Case, provider: str, threads: int) -> int:
+    """Extra peak bytes of a provider at a case, in a process of its own. Raises the provider's own errors."""
+    server = multiprocessing.get_context("forkserver")
+    found = [name for name in PRELOAD if importlib.util.find_spec(name.partition(".")[0]) is not None]
+    server.set_forkserver_preload([*found, "benchmarks.kernels.measure"])
+    with ProcessPoolExecutor(1, mp_context=server) as pool:
+        return pool.submit(_measure, case, provider, threads).result()
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "benchmarks.kernels.memory"]
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
 
-    def measure(self, case_id: str, provider: str, cores: int) -> tuple[int | None, str | None]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"case": case_id, "provider": provider, "cores": cores}) + "\n")
-        answer = json.loads(self._process.stdout.readline() or '{"error": "the measuring process died"}')
-        return answer.get("bytes"), answer.get("error")
+def _measure(case: Case, name: str, threads: int) -> int:
+    from benchmarks.kernels import inputs, machine, providers
+    from benchmarks.kernels.measure import named
 
-    def close(self) -> None:
-        self._process.communicate()
+    provider = named(case.op, name)
+    machine.use_threads(threads)
+    with provider.active():
+        call = provider.build(inputs.make(case))
+        call()
+        return extra_peak(call, providers.size_of)
 
 
 def _status(field: str) -> int:
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field + ":"))
     return int(line.split()[1]) * 1024
-
-
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    from benchmarks.kernels import cases, inputs, providers, registry, threads
-
-    case = cases.find(request["case"], request["cores"])
-    provider = registry.named(case.op, request["provider"])
-    threads.use(request["cores"])
-    with provider.active():
-        call = provider.build(inputs.make(case))
-        call()
-        return {"bytes": extra_peak(call, providers.size_of)}
-
-
-def _in_a_child(request: dict[str, Any]) -> str:
-    """The answer as JSON, from a fork of this process."""
-    readable, writable = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            answer = _answer(request)
-        except Exception:
-            answer = {"error": traceback.format_exc(limit=-1).strip().splitlines()[-1]}
-        os.write(writable, json.dumps(answer).encode())
-        os._exit(0)
-    os.close(writable)
-    with os.fdopen(readable) as pipe:
-        answer_line = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return answer_line or json.dumps({"error": f"the measuring process ended with status {status}"})
-
-
-def _serve() -> None:
-    for name in PRELOAD:
-        if importlib.util.find_spec(name.partition(".")[0]) is not None:
-            importlib.import_module(name)
-    importlib.import_module("benchmarks.kernels.registry")
-    for line in sys.stdin:
-        print(_in_a_child(json.loads(line)), flush=True)
-
-
-if __name__ == "__main__":
-    _serve()

@@ -1,6 +1,6 @@
-"""The formulas of the published system (arXiv 2303.11316 and its code), written out as plainly as it computes them.
+"""The formulas of the published system (arXiv 2303.11316 and its code), written out plainly.
 
-They materialise what gsskernels avoids: every difference of a pixel and a colour, one plane a class, every logit.
+They store what gsskernels never stores: all differences of pixels and colours, one plane a class, all logits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def encode(labels: Tensor, palette_with_ignore: Tensor) -> Tensor:
-    """(B, H, W) int64 -> (B, 3, H, W) float32: the palette's row of every label; what is no class is the last row."""
+    """(B, H, W) int64 -> (B, 3, H, W) float32: the palette's row of every label, the last row where it is no class."""
     row = labels.clamp(max=len(palette_with_ignore) - 1)
     return palette_with_ignore[row].permute(0, 3, 1, 2).float()
 

@@ -1,42 +1,52 @@
-"""Times and extra peak memory of every operation by every provider that can do it, by pytest-benchmark.
+"""Every operation by every provider that can do it, through pytest-benchmark. One group is one case.
 
-    python -m pytest benchmarks/kernels --benchmark-quiet            # what `make bench` runs
-    python -m benchmarks.kernels.report                              # what `make bench-report` runs
+    python -m pytest benchmarks/ --benchmark-only                         # the CPU, or the GPU where there is one
+    python -m pytest benchmarks/ --benchmark-only --quick --ops decode    # part of it, quickly
 
-Cases are in cases.py, providers in providers_*.py, the order of the passes in schedule.py. A provider that cannot run
-is skipped with the reason, which also goes into the result file. Memory is measured after all times.
+The first test of a case measures all chosen providers of the case in turns, on the CPU by wall time and on a GPU by
+CUDA events (timing.py). Each test then hands its own times to pytest-benchmark. A provider that cannot run is skipped
+with the reason.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.kernels import memory, threads
 from benchmarks.kernels.cases import Case
 from benchmarks.kernels.providers import Provider
-from benchmarks.kernels.schedule import Task
 
 
-def test_time(task: Task, run, benchmark: BenchmarkFixture) -> None:
-    measurement = run.bench.prepare(task)
-    if isinstance(measurement, str):
-        pytest.skip(measurement)
-    how_often = measurement.rounds(task, run.quick)
-    if not how_often["rounds"]:
-        pytest.skip("slow: it had its rounds in the first passes")
-    benchmark.group = task.case.id
-    with task.provider.active():
-        benchmark.pedantic(measurement.call, **how_often)
-    measurement.times += benchmark.stats.stats.data
+class MeasuredTimes:
+    """A clock for pytest-benchmark that only moves when `next_round` moves it, by the next measured time."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def next_round(self, times: list[float]) -> Callable[[], None]:
+        rounds = iter(times)
+
+        def advance() -> None:
+            self.now += next(rounds)
+
+        return advance
 
 
-def test_extra_peak_memory(held: tuple[Case, Provider], run, memory_server: memory.Server | None) -> None:
-    case, provider = held
-    if memory_server is None:
-        pytest.skip("resident memory's high water mark can only be reset on Linux")
-    if (reason := provider.why_not(case)) is not None:
-        pytest.skip(reason)
-    extra, error = memory_server.measure(case.id, provider.name, threads.cores())
-    assert error is None, error
-    run.peaks[case.id, provider.name] = extra
+CLOCK = MeasuredTimes()
+
+
+@pytest.mark.benchmark(timer=CLOCK)
+def test_kernels(case: Case, provider: Provider, run, benchmark: BenchmarkFixture) -> None:
+    outcome = run.outcome(case, provider)
+    if outcome.absent:
+        pytest.skip(outcome.absent)
+    assert not outcome.failed or provider.library != "gsskernels", outcome.failed
+    if outcome.failed:
+        pytest.skip(f"failed: {outcome.failed}")
+    benchmark.group = case.id
+    benchmark.extra_info.update(outcome.row)
+    benchmark.pedantic(CLOCK.next_round(outcome.times), rounds=len(outcome.times))

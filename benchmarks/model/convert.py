@@ -1,4 +1,4 @@
-"""`gss convert` on synthetic full-size checkpoints of the official layouts: does it run, how long, how much memory.
+"""Seconds and peak memory of `gss convert` on synthetic full-size checkpoints of the official layouts.
 
     python -m benchmarks.model.convert FIXTURES [--only NAME ...]
 

@@ -1,13 +1,12 @@
-"""The model on a GPU: xformers' attention, agreement with the CPU, and the memory and speed of the official sizes.
+"""The model on a GPU: xformers' attention, agreement with the CPU, and memory and speed of the official sizes.
 
     python -m benchmarks.model.gpu --out benchmarks/results/model-gpu.json [--parts attention agreement official]
 
-attention: xformers' kernel against the formula in float64, beside torch's fused attention, with and without a bias,
-forward and backward; times (in CUDA graphs where they can be captured) and peak memory of both. agreement: camvid-small
-with random weights on the GPU and on the CPU. official: one training step and one prediction of the official models
-with random weights, beside the bytes that `python -m benchmarks.model.memory` counts; and the dVAE in float16 against
-float32. Each part is written when it is done; one that fails says why and the others go on. Exit code 1 if an answer is
-wrong or a part failed.
+attention: errors against float64 of xformers' kernel and of torch's fused attention, with and without a bias, forward
+and backward; times and peak memory of both. agreement: camvid-small with random weights on the GPU and on the CPU.
+official: a training step and a prediction of the official models with random weights, beside the bytes that `python -m
+benchmarks.model.memory` counts, and the dVAE in float16 against float32. Each part is written when it is done; a part
+that fails records the reason, and the others go on. The exit code is 1 if an answer is wrong or a part failed.
 """
 
 from __future__ import annotations
@@ -27,9 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.gpu import place as places
-from benchmarks.gpu import timing
-from benchmarks.gpu.place import NoGpu, Place
+from benchmarks.kernels.timing import DeviceClock
 from benchmarks.model.memory import CASES, GIB
 from gss.config.loading import load_recipe
 from gss.io.files import write_text
@@ -40,6 +37,7 @@ from gss.training.run import build_gss
 from gss.training.stages import InverseTraining, PriorTraining
 from gsskernels import info
 
+CLOCK = DeviceClock()
 # (batch, heads, tokens, channels a head, bias): windows of the small trunk, of Swin-L at 768 (stage 1 and 3), and
 # attention over a whole feature map.
 SHAPES = {
@@ -56,17 +54,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     arguments = parser.parse_args()
-    try:
-        place = places.find(dry=False)
-    except NoGpu as reason:
-        print(f"nothing to check: {reason}", file=sys.stderr)
+    if not torch.cuda.is_available():
+        print("no CUDA GPU is available to torch", file=sys.stderr)
         return 2
     found: dict[str, Any] = {"machine": info.collect(), "xformers": xformers_reason() or version("xformers")}
     failed = False
     for name in arguments.parts:
         start = time.monotonic()
         try:
-            found[name] = PARTS[name](place)
+            found[name] = PARTS[name]()
             failed |= any(row.get("wrong") for row in found[name])
         except Exception:
             found[name] = [{"error": traceback.format_exc()}]
@@ -78,24 +74,24 @@ def main() -> int:
     return int(failed)
 
 
-def check_attention(place: Place) -> list[dict[str, Any]]:
+def check_attention() -> list[dict[str, Any]]:
     if reason := xformers_reason():
         return [{"error": reason, "wrong": True}]
     dtypes = (torch.float16, torch.bfloat16, torch.float32)
-    return [attention_row(place, name, *shape, dtype) for name, shape in SHAPES.items() for dtype in dtypes]
+    return [attention_row(name, *shape, dtype) for name, shape in SHAPES.items() for dtype in dtypes]
 
 
 def attention_row(
-    place: Place, name: str, batch: int, heads: int, tokens: int, channels: int, biased: bool, dtype: torch.dtype
+    name: str, batch: int, heads: int, tokens: int, channels: int, biased: bool, dtype: torch.dtype
 ) -> dict[str, Any]:
     """Relative errors (Frobenius norm) against float64, milliseconds and MiB of a forward and backward pass.
 
     Wrong if an error is more than twice torch's and 1e-6.
     """
-    generator = place.generator(tokens)
+    generator = torch.Generator("cuda").manual_seed(tokens)
 
     def random(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, device=place.device).to(dtype)
+        return torch.randn(shape, generator=generator, device="cuda").to(dtype)
 
     given = [random(batch, heads, tokens, channels) for _ in range(3)]
     bias = random(1, heads, tokens, tokens) if biased else None
@@ -108,12 +104,11 @@ def attention_row(
     }
     for way, call in calls.items():
         row[f"{way}_errors"] = [float(f"{relative(a, b):.2e}") for a, b in zip(call(), wanted, strict=True)]
-        extra = timing.extra_peak(place, call, lambda result: 0)
-        row[f"{way}_mib"] = None if extra is None else round(extra / 2**20, 1)
-    variants = {way: timing.prepare(place, [call]) for way, call in calls.items()}
-    timing.measure(place, list(variants.values()), 0.0 if place.dry else 0.3)
-    for way, variant in variants.items():
-        row[f"{way}_ms"], row[f"{way}_timing"] = round(1e3 * statistics.median(variant.times), 4), variant.how
+        row[f"{way}_mib"] = round(CLOCK.extra_peak(call, lambda result: 0) / 2**20, 1)
+    ready = {way: CLOCK.prepare([call]) for way, call in calls.items()}
+    CLOCK.measure(list(ready.values()), 0.3)
+    for way, timed in ready.items():
+        row[f"{way}_ms"], row[f"{way}_timing"] = round(1e3 * statistics.median(timed.times), 4), timed.how
     pairs = zip(row["xformers_errors"], row["torch_errors"], strict=True)
     return {**row, "wrong": any(ours > max(2 * theirs, 1e-6) for ours, theirs in pairs)}
 
@@ -139,9 +134,11 @@ def relative(got: Tensor, wanted: Tensor) -> float:
     return float((got.double() - wanted).norm() / wanted.norm())
 
 
-def check_agreement(place: Place) -> list[dict[str, Any]]:
-    """Of random weights, which leave near ties that rounding decides: wrong below 98 %, and where there is nothing to
-    compare because the picture has one class or the maskige no numbers."""
+def check_agreement() -> list[dict[str, Any]]:
+    """The GPU against the CPU on random weights, which leave near ties for rounding to decide.
+
+    Wrong below 98 %, and where there is nothing to compare: one class only, or a maskige that is not finite.
+    """
     rows = []
     for decode in ("consensus", "argmax"):
         recipe = load_recipe("camvid-small", [f"prior.decode={decode}"])
@@ -151,7 +148,7 @@ def check_agreement(place: Place) -> list[dict[str, Any]]:
         images = torch.randint(0, 256, (1, 3, 360, 480), dtype=torch.uint8)
         with torch.inference_mode():
             here = model(images)
-            moved = model.to(place.device)(images.to(place.device))
+            moved = model.to("cuda")(images.to("cuda"))
         there = type(here)(*(x.cpu() if x is not None else None for x in moved))
         tokens = float(torch.eq(here.tokens, there.tokens).double().mean())
         labels = float(torch.eq(here.labels, there.labels).double().mean())
@@ -162,27 +159,27 @@ def check_agreement(place: Place) -> list[dict[str, Any]]:
     return rows
 
 
-def check_official(place: Place) -> list[dict[str, Any]]:
+def check_official() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, side, batch in CASES[:2]:
         recipe = load_recipe(name)
-        with place.device:
+        with torch.device("cuda"):
             model = build_gss(recipe, get_palette(recipe.palette))
-        rows += [official_row(place, name, model, side, batch, dtype) for dtype in (torch.float32, torch.bfloat16)]
+        rows += [official_row(name, model, side, batch, dtype) for dtype in (torch.float32, torch.bfloat16)]
     rows.append(dalle_in_float16(model))
     return rows
 
 
-def official_row(place: Place, name: str, model: GSS, side: int, batch: int, dtype: torch.dtype) -> dict[str, Any]:
+def official_row(name: str, model: GSS, side: int, batch: int, dtype: torch.dtype) -> dict[str, Any]:
     """GiB beyond what was there and milliseconds of a step and of a prediction."""
     classes = model.palette.num_classes
     training = PriorTraining if model.inverse is None else InverseTraining
-    stage = training(model, torch.ones(classes)).to(place.device)
-    image = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=place.device)
-    label = torch.randint(0, classes, (batch, side, side), dtype=torch.uint8, device=place.device)
+    stage = training(model, torch.ones(classes)).to("cuda")
+    image = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device="cuda")
+    label = torch.randint(0, classes, (batch, side, side), dtype=torch.uint8, device="cuda")
 
     def autocast() -> torch.autocast:
-        return torch.autocast(place.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+        return torch.autocast("cuda", torch.bfloat16, enabled=dtype == torch.bfloat16)
 
     def step() -> None:
         stage.zero_grad(set_to_none=True)
@@ -200,9 +197,10 @@ def official_row(place: Place, name: str, model: GSS, side: int, batch: int, dty
         stage.train(way == "step")
         call()
         stage.zero_grad(set_to_none=True)  # a step would let go of these first, and take less than it needs
-        extra = timing.extra_peak(place, call, lambda result: 0)
-        row[f"{way}_gib"] = None if extra is None else round(extra / GIB, 2)
-        row[f"{way}_ms"] = round(1e3 * timing.alone(place, call), 1)
+        row[f"{way}_gib"] = round(CLOCK.extra_peak(call, lambda result: 0) / GIB, 2)
+        timed = CLOCK.prepare([call])
+        CLOCK.measure([timed], 0.3)
+        row[f"{way}_ms"] = round(1e3 * statistics.median(timed.times), 1)
         stage.zero_grad(set_to_none=True)
     return row
 
@@ -221,7 +219,7 @@ def dalle_in_float16(model: GSS) -> dict[str, Any]:
     return {"dvae": "float16 against float32", "largest": largest, "mean": mean, "finite": finite, "wrong": wrong}
 
 
-PARTS: dict[str, Callable[[Place], list[dict[str, Any]]]] = {
+PARTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "attention": check_attention,
     "agreement": check_agreement,
     "official": check_official,

@@ -41,7 +41,7 @@ class Call:
 
 
 def recorded(calls: Iterable[Call], architectures: Iterable[Architecture]) -> list[Variant]:
-    """What the calls launch, without duplicates; quick calls first, so that they own the kernels they share."""
+    """The launches of the calls, without duplicates; quick calls first, so that shared kernels are named after them."""
     launches = []
     for architecture in architectures:
         for call in sorted(calls, key=lambda c: not c.quick):
@@ -96,17 +96,7 @@ def encode() -> Iterator[Call]:
 
 
 def decode() -> Iterator[Call]:
-    def call(
-        height: int,
-        width: int,
-        k: int,
-        dtype: torch.dtype,
-        size: tuple[int, int] | None = None,
-        resize: str = "vote",
-        margin: bool = False,
-        channels_last: bool = False,
-        quick: bool = False,
-    ) -> Call:
+    def call(height, width, k, dtype, size=None, resize="vote", margin=False, channels_last=False, quick=False) -> Call:
         def run() -> Any:
             image = meta(height, width, 3, dtype=dtype).permute(2, 0, 1) if channels_last else None
             image = meta(3, height, width, dtype=dtype) if image is None else image
@@ -185,15 +175,7 @@ def _shape(n: int, v: int, d: int, dtype: torch.dtype, extra: str = "") -> str:
 
 
 def argmax() -> Iterator[Call]:
-    def nearest(
-        n: int,
-        v: int,
-        d: int,
-        dtype: torch.dtype,
-        precision: str | None = None,
-        first: bool = False,
-        quick: bool = False,
-    ) -> Call:
+    def nearest(n, v, d, dtype, precision=None, first=False, quick=False) -> Call:
         def run() -> Any:
             x, dim = rows(n, d, dtype, first)
             return backend.nearest_code(x, meta(v, d, dtype=dtype), dim, precision)
@@ -201,9 +183,7 @@ def argmax() -> Iterator[Call]:
         extra = " ".join(filter(None, (precision, "features first" if first else "")))
         return Call("nearest_code", _shape(n, v, d, dtype, extra), run, quick)
 
-    def linear(
-        n: int, v: int, d: int, dtype: torch.dtype, precision: str | None = None, first: bool = False, bias: bool = True
-    ) -> Call:
+    def linear(n, v, d, dtype, precision=None, first=False, bias=True) -> Call:
         def run() -> Any:
             x, dim = rows(n, d, dtype, first)
             return backend.linear_argmax(
@@ -255,17 +235,9 @@ def sampling() -> Iterator[Call]:
 
 
 def cross_entropy() -> Iterator[Call]:
-    def call(
-        n: int,
-        v: int,
-        d: int,
-        dtype: torch.dtype,
-        reduction: str = "mean",
-        smoothing: float = 0.0,
-        gradients: tuple[bool, bool, bool] = (True, True, True),
-        first: bool = False,
-        quick: bool = False,
-    ) -> Call:
+    every = (True, True, True)  # gradients of x, weight and bias
+
+    def call(n, v, d, dtype, reduction="mean", smoothing=0.0, gradients=every, first=False, quick=False) -> Call:
         def run() -> Any:
             x, dim = rows(n, d, dtype, first)
             target = meta(*(size for axis, size in enumerate(x.shape) if axis != dim), dtype=I64)

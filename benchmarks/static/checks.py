@@ -1,4 +1,4 @@
-"""What must hold of every kernel's machine code, whatever the table says."""
+"""Requirements on the machine code of every kernel, whatever the table says."""
 
 from __future__ import annotations
 

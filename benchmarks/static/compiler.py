@@ -1,4 +1,4 @@
-"""Variants to facts about their machine code, in a pool of processes; answers are kept under build/static.
+"""Compiles variants and reads facts from their machine code, in a pool of processes; answers are kept in build/static.
 
 Kernels must have been imported without TRITON_INTERPRET, or there is nothing to compile.
 """
@@ -62,9 +62,9 @@ def source_of(variant: Variant) -> ASTSource:
     return ASTSource(variant.kernel, variant.signature, variant.constants, variant.attributes)
 
 
-def compiled(variant: Variant, source: ASTSource, target: GPUTarget | None = None) -> Any:
-    """What triton.compile returns, or the exception it raised."""
-    target = target or GPUTarget("cuda", variant.architecture.capability, 32)
+def compiled(variant: Variant, source: ASTSource) -> Any:
+    """The result of triton.compile, or the exception that it raised."""
+    target = GPUTarget("cuda", variant.architecture.capability, 32)
     try:
         return triton.compile(source, target=target, options=variant.options)
     except Exception as error:  # the compiler raises many kinds; each is a finding about this variant, not our failure
@@ -98,7 +98,7 @@ def reason(error: Exception) -> str:
 
 
 def dump(cubin: str, what: str) -> str:
-    """What the cuobjdump that comes with Triton prints of a file. It looks for nvdisasm on PATH."""
+    """The output of the cuobjdump that comes with Triton, which looks for nvdisasm on PATH."""
     tool = Path(triton.knobs.nvidia.cuobjdump.path)
     environment = {**os.environ, "PATH": f"{tool.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     return subprocess.run([tool, what, cubin], env=environment, check=True, capture_output=True, text=True).stdout

@@ -1,34 +1,33 @@
-"""docs/kernels/static.md: the table and the predictions, readable."""
+"""docs/kernels/static.md: the table, readable."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kernels.report import markdown, seconds
+from benchmarks.kernels.report import markdown
 from benchmarks.static.catalogue import catalogue
 from benchmarks.static.compiler import ROOT
-from benchmarks.static.roofline import H200, predictions
 from benchmarks.static.sass import CLASSES
 
 FILE = ROOT / "docs/kernels/static.md"
 
-INTRODUCTION = """# GPU kernels, without a GPU
+INTRODUCTION = """# GPU kernels, compiled without a GPU
 
-    make check-triton                      # compiles everything, compares with the table, runs the tests
+    python -m benchmarks.static            # compiles everything and compares with the table (part of make check-triton)
     python -m benchmarks.static --write    # replaces the table and this page
 
-Written by the second command from `benchmarks/static/table.json`. Every kernel in every configuration that is planned
-for the calls of `benchmarks/static/catalogue.py` is compiled ahead of time for sm_80, sm_86, sm_90 and sm_100, and
-its machine code is read: registers, spilled values, shared memory, tensor-core instructions, and the instructions of
-each loop by the unit that executes them. A change that makes a loop longer makes the check fail and shows in the diff.
+The second command writes this page and `benchmarks/static/table.json`. It compiles every kernel, in every configuration
+that is planned for the calls of `benchmarks/static/catalogue.py`, ahead of time for sm_80, sm_86, sm_90 and sm_100, and
+reads the machine code: registers, spilled values, shared memory, tensor-core instructions, and the instructions of each
+loop by the unit that executes them. A change that makes a loop longer fails the check and shows in the diff. Measured
+times are in [performance](../performance.md).
 """
 
-LEGEND = """`float` is floating-point arithmetic, `select` comparisons, selections, minima and maxima, `multiply`
-integer multiplication (addresses, mostly), `integer` the other integer and bit operations and moves, `special` MUFU
-and conversions, `global` and `shared` memory accesses (shuffles count as shared), `uniform` the scalar datapath,
-`other` branches and barriers. On Hopper `select` and `integer` share a pipe that serves 64 lanes a cycle, `float` has
-128.
+LEGEND = """`float`: floating-point arithmetic. `select`: comparisons, selections, minima and maxima. `multiply`:
+integer multiplication, mostly of addresses. `integer`: other integer and bit operations, and moves. `special`: MUFU and
+conversions. `global` and `shared`: memory accesses; shuffles count as shared. `uniform`: the scalar datapath. `other`:
+branches and barriers. On Hopper `select` and `integer` share a pipe that serves 64 lanes a cycle; `float` has 128.
 """
 
 
@@ -37,45 +36,16 @@ def page(table: dict[str, Any]) -> str:
     parts = [
         INTRODUCTION,
         f"\nTriton {table['triton']}; {len(rows)} kernels and configurations.\n",
-        "\n## Predicted and promised, H200\n\n",
-        _roofline_text(),
-        "\n",
-        markdown(_predicted(predictions())),
         "\n## Lane instructions per score in the loop of the matrix kernels\n\n",
         LEGEND,
         "\n",
         markdown(_per_score(rows)),
         "\n## Usual configurations\n\n",
-        "Of the calls that `make test` compiles; all others are in the table. Loops as depth: instructions a warp "
-        "executes in one round, outside of the loops within.\n\n",
+        "The calls that `make test` compiles; all others are in the table. A loop is given as its depth and the "
+        "instructions that a warp executes in one round, without those of inner loops.\n\n",
         markdown(_usual(rows)),
     ]
-    amd = table.get("amd")
-    if amd:
-        parts += [
-            "\n## AMD gfx942\n\nInformation only: whether the kernels compile for CDNA 3.\n\n",
-            markdown(_amd(amd)),
-        ]
     return "".join(parts)
-
-
-def _roofline_text() -> str:
-    return (
-        f"The model of `benchmarks/static/roofline.py`: {H200.copy / 1e12:g} TB/s copy, {H200.l2 / 1e12:g} TB/s L2, "
-        f"{H200.half / 1e12:g} TFLOP/s bfloat16, {H200.multiprocessors} multiprocessors at {H200.clock / 1e9:g} GHz, "
-        f"{H200.launch * 1e6:g} us between launches. The left time is reached if everything overlaps, the right one if "
-        "nothing does. Nothing here is measured.\n"
-    )
-
-
-def _predicted(found: dict[str, dict[str, Any]]) -> list[list[str]]:
-    lines = [["call", "promised", "predicted", "bound by", "launches"]]
-    for p in found.values():
-        span = f"{seconds(p['overlapped_s'])} .. {seconds(p['serial_s'])}"
-        kernels = ", ".join(dict.fromkeys(k["name"] for k in p["kernels"]))
-        promised = seconds(p["promised_s"]) if p["promised_s"] else ""
-        lines.append([p["text"], promised, span, p["bound"], kernels])
-    return lines
 
 
 def _per_score(rows: dict[str, Any]) -> list[list[str]]:
@@ -100,10 +70,6 @@ def _usual(rows: dict[str, Any]) -> list[list[str]]:
         numbers = (row["registers"], row["spills"], row["shared"], row["instructions"])
         lines.append([name, _short(row["config"]), *map(str, numbers), loops])
     return lines
-
-
-def _amd(rows: dict[str, str]) -> list[list[str]]:
-    return [["kernel", "compiles"], *([name, found] for name, found in rows.items())]
 
 
 def _short(config: str) -> str:

@@ -1,8 +1,7 @@
-"""Reads what `cuobjdump -sass` prints: instructions, their classes, and the loops they stand in.
+"""Reads the output of `cuobjdump -sass`: instructions, their classes, and their loops.
 
-A loop is a natural loop of the control flow graph: all blocks on a way back to a header that dominates them. A body
-that the assembler moved out of line (a wait that rarely waits) is found that way, where ranges of addresses would
-mislead.
+A loop is a natural loop of the control flow graph: all blocks on a way back to a header that dominates them. Ranges of
+addresses would mislead, because the assembler moves code out of line (a wait that rarely waits).
 """
 
 from __future__ import annotations
@@ -12,8 +11,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-# Class of an opcode by its first part; what is not listed here is decided by its first letter, see `kind`.
-# The names say which resource an instruction occupies, see roofline.PER_CYCLE.
+import networkx
+
+# The class of an opcode, by its first part: the resource that the instruction occupies. Opcodes that are not listed are
+# decided by their first letter, see `Instruction.kind`.
 KINDS = {
     "tensor": "HMMA HGMMA IMMA IGMMA QGMMA QMMA DMMA BMMA UTCHMMA UTCQMMA UTCIMMA UTCOMMA",
     "float": "FFMA FADD FMUL FFMA2 FADD2 FMUL2 FSWZADD HFMA2 HADD2 HMUL2 FHFMA FHADD FHMUL",
@@ -51,7 +52,7 @@ class Instruction:
 
     @property
     def kind(self) -> str:
-        """What it occupies: one of CLASSES. Unknown opcodes of the uniform datapath start with U."""
+        """The resource that it occupies, one of CLASSES. Raises ValueError for an opcode that KINDS should list."""
         if found := _KIND.get(self.base):
             return found
         if self.base.startswith("U"):
@@ -97,12 +98,16 @@ def loops(instructions: list[Instruction]) -> list[Loop]:
     """The loops that do work, in the order of their headers; outer before inner."""
     blocks = _blocks(instructions)
     edges = _edges(blocks)
-    dominators = _dominators(edges)
+    graph = networkx.DiGraph([(block, target) for block, targets in edges.items() for target in targets])
+    graph.add_nodes_from(edges)
+    entry = min(edges)
+    graph = graph.subgraph({entry} | networkx.descendants(graph, entry))
+    above = networkx.immediate_dominators(graph, entry)
     bodies: dict[int, set[int]] = {}
-    for block in dominators:
-        for header in edges[block]:
-            if header in dominators[block]:
-                bodies.setdefault(header, set()).update(_natural_loop(header, block, edges, dominators))
+    for block, header in graph.edges:
+        if _dominates(header, block, above):
+            inside = networkx.ancestors(graph.subgraph(set(graph) - {header}), block) if block != header else set()
+            bodies.setdefault(header, set()).update({header, block} | inside)
     found = [Loop(header, frozenset(body)) for header, body in sorted(bodies.items())]
     for loop in found:
         inner = [other for other in found if other is not loop and other.addresses < loop.addresses]
@@ -173,40 +178,11 @@ def _falls_through(last: Instruction) -> bool:
     return True
 
 
-def _dominators(edges: dict[int, list[int]]) -> dict[int, set[int]]:
-    """For every block that can be reached, the blocks on every way to it, itself included."""
-    entry = min(edges)
-    reached, todo = {entry}, [entry]
-    while todo:
-        for block in edges[todo.pop()]:
-            if block not in reached:
-                reached.add(block)
-                todo.append(block)
-    before: dict[int, list[int]] = {block: [] for block in reached}
-    for block in reached:
-        for target in edges[block]:
-            before[target].append(block)
-    dominators = {block: set(reached) for block in reached}
-    dominators[entry] = {entry}
-    changed = True
-    while changed:
-        changed = False
-        for block in sorted(reached - {entry}):
-            found = set.intersection(*(dominators[b] for b in before[block])) | {block}
-            if found != dominators[block]:
-                dominators[block], changed = found, True
-    return dominators
-
-
-def _natural_loop(header: int, back: int, edges: dict[int, list[int]], reached: Iterable[int]) -> set[int]:
-    before: dict[int, list[int]] = {}
-    for block in reached:
-        for target in edges[block]:
-            before.setdefault(target, []).append(block)
-    body, todo = {header, back}, [back] if back != header else []
-    while todo:
-        for block in before.get(todo.pop(), []):
-            if block not in body:
-                body.add(block)
-                todo.append(block)
-    return body
+def _dominates(header: int, block: int, above: dict[int, int]) -> bool:
+    """Whether every way to `block` leads through `header`; `above` are the immediate dominators."""
+    while block != header:
+        parent = above.get(block, block)
+        if parent is None or parent == block:
+            return False
+        block = parent
+    return True

@@ -1,19 +1,23 @@
-"""The regression table: what is known of every kernel's machine code, one row a variant, and how two tables differ."""
+"""The regression table of the kernels' machine code: one row a variant, its file, and how two tables differ."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.static.compiler import Facts
 from benchmarks.static.variants import Variant
-from benchmarks.static.work import per_unit
 
+FILE = Path(__file__).parent / "table.json"
 Row = dict[str, Any]
 Rows = dict[str, Row]
 
-# What the file keeps of a row; the rest follows from it or matters only to the checks of a fresh run.
+# The part of a row that the file keeps; the rest matters only to the checks of a fresh run.
 STORED = ("config", "error", "registers", "shared", "spills", "stack", "instructions", "tensor", "loops", "per")
 
 # More of these is worse. Everything else that changes is only reported as changed.
@@ -30,8 +34,33 @@ def rows(variants: Sequence[Variant], facts: Sequence[Facts]) -> Rows:
         found[name] = {"kernel": variant.name, "sm": variant.architecture.capability, "config": configuration(variant)}
         found[name] |= {"signature": signature(variant), **known}
         if "error" not in known:
-            found[name] |= {"limit": variant.architecture.shared_memory, "per": per_unit(variant, known)}
+            found[name] |= {"limit": variant.architecture.shared_memory, "per": per_score(variant, known)}
     return dict(sorted(found.items()))
+
+
+def per_score(variant: Variant, facts: Facts) -> dict[str, Any] | None:
+    """Lane instructions per score in the loops of a matrix kernel, by class and summed as "all"; None without products.
+
+    The innermost loop with products is counted for all blocks of features, the loop over codes around it once.
+    """
+    constants = variant.constants
+    if not facts["tensor"] or "BLOCK_CODES" not in constants:
+        return None
+    loops = facts["loops"]
+    numbers = [i for i, loop in enumerate(loops) if loop["counts"].get("tensor")]
+    if not numbers:
+        return None
+    hot = max(numbers, key=lambda i: loops[i]["depth"])
+    lanes = 32 * variant.options["num_warps"] / (constants["BLOCK_ROWS"] * constants["BLOCK_CODES"])
+    resident = constants.get("RESIDENT", False)
+    blocks = 1 if resident else math.ceil(variant.integers["features"] / constants["BLOCK_FEATURES"])
+    costs = {kind: n * lanes * blocks for kind, n in loops[hot]["counts"].items()}
+    # loops are listed by their headers, the outer before the inner
+    around = next((i for i in reversed(range(hot)) if loops[i]["depth"] == loops[hot]["depth"] - 1), None)
+    if not resident and around is not None:
+        for kind, n in loops[around]["counts"].items():
+            costs[kind] = costs.get(kind, 0.0) + n * lanes
+    return {"unit": "score", "all": round(sum(costs.values()), 2), **{k: round(n, 2) for k, n in costs.items()}}
 
 
 def stored(found: Rows) -> Rows:
@@ -62,6 +91,25 @@ def signature(variant: Variant) -> str:
     return " ".join(shown)
 
 
+def load(file: Path = FILE) -> dict[str, Any]:
+    """{"triton": version, "rows": {name: row}}. Raises FileNotFoundError without a table."""
+    return json.loads(file.read_text())
+
+
+def save(table: dict[str, Any], file: Path = FILE) -> None:
+    """One line a row, so that a diff shows which kernels changed."""
+    parts = []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in value.items())
+            parts.append(f"{json.dumps(key)}: {{\n{lines}\n}}")
+        else:
+            parts.append(f"{json.dumps(key)}: {json.dumps(value)}")
+    temporary = file.with_suffix(f".{os.getpid()}")
+    temporary.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+    temporary.replace(file)
+
+
 @dataclass(frozen=True)
 class Change:
     row: str
@@ -83,7 +131,7 @@ class Change:
 
 
 def compare(before: Rows, after: Rows, partial: bool = False) -> list[Change]:
-    """What differs, worse first. `partial` says that rows missing from `after` were not looked at."""
+    """The differences, the worse ones first. `partial` says that rows missing from `after` were not compiled."""
     changes = []
     before, after = stored(before), stored(after)
     for name in sorted(set(before) | set(after)):

@@ -1,8 +1,8 @@
-"""Recorded launches as Triton would specialise them: what is compiled is what a GPU would be given.
+"""Recorded launches as Triton would specialise them, so that the compiled code is the code that a GPU would run.
 
-Triton's rules, with no launch to apply them for us: a tensor becomes a pointer to its element type, known to be aligned
-where it starts at a multiple of 16 bytes; None and the integer 1 become constants; other integers become i32 or i64 by
-their value, known to be divisible by 16 where they are; parameters can be excepted with do_not_specialize.
+Triton applies these rules at a launch, which does not happen here. A tensor becomes a pointer to its element type,
+known to be aligned where it starts at a multiple of 16 bytes. None and the integer 1 become constants. Other integers
+become i32 or i64 by their value, known to be divisible by 16 where they are. do_not_specialize excepts parameters.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Variant:
     aligned: tuple[str, ...]  # parameters that are multiples of 16, addresses or values
     options: dict[str, Any]
     architecture: Architecture
-    integers: dict[str, int]  # the values the launch had, for models that need sizes; not part of the identity
+    integers: dict[str, int]  # values of the launch, for counts per score; not part of the identity
 
     @property
     def name(self) -> str:
@@ -65,7 +65,7 @@ class Variant:
 
 
 def variants(launches: Iterable[tuple[str, Architecture, Launch]]) -> list[Variant]:
-    """The different ones among launches given with their call and architecture, each for the first call it is in."""
+    """The distinct variants among (call, architecture, launch), each under the first call that needs it."""
     found: dict[str, Variant] = {}
     for call, architecture, launched in launches:
         variant = specialise(call, architecture, launched)
