@@ -71,7 +71,7 @@ def read_state(arguments: argparse.Namespace) -> dict[str, Tensor]:
     """
     from gss.convert.dalle import read_dalle
     from gss.convert.official import merge_official, official_state, with_dalle
-    from gss.convert.pickles import read_checkpoint
+    from gss.io.checkpoints import read_checkpoint
 
     def read(path: Path) -> dict[str, Tensor]:
         content = read_checkpoint(path)

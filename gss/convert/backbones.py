@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gss.convert.pickles import read_checkpoint
+from gss.io.checkpoints import read_checkpoint
 from gss.convert.swin import check_position_indices, resize_tables, swin_names, swin_weights
 from gss.model.backbones.image_encoder import OWN, ImageEncoder
 

@@ -14,26 +14,10 @@ import torch
 from torch import Tensor
 
 from gss.config import DalleConfig
-from gss.convert.machine import Inert, describe
-from gss.convert.pickles import read_checkpoint
+from gss.io.checkpoints import Inert, describe, read_checkpoint
 from gss.convert.state_dict import fit, state_dict_of
 from gss.io.files import PathLike
 from gss.model.tokenizers.dalle import DalleTokenizer
-
-DALLE_CLASSES = frozenset(
-    {
-        "dall_e.encoder.Encoder",
-        "dall_e.encoder.EncoderBlock",
-        "dall_e.decoder.Decoder",
-        "dall_e.decoder.DecoderBlock",
-        "dall_e.utils.Conv2d",
-        "torch.nn.modules.activation.ReLU",
-        "torch.nn.modules.container.Sequential",
-        "torch.nn.modules.linear.Identity",
-        "torch.nn.modules.pooling.MaxPool2d",
-        "torch.nn.modules.upsampling.Upsample",
-    }
-)
 
 
 def read_dalle(encoder: PathLike, decoder: PathLike) -> DalleTokenizer:
@@ -45,7 +29,7 @@ def read_dalle(encoder: PathLike, decoder: PathLike) -> DalleTokenizer:
     """
     state: dict[str, Tensor] = {}
     for part, path in (("encoder", encoder), ("decoder", decoder)):
-        content = read_checkpoint(path, classes=DALLE_CLASSES)
+        content = read_checkpoint(path)
         try:
             tensors = module_state(content) if isinstance(content, Inert) else state_dict_of(content)
         except ValueError as error:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gss.convert import dalle
 from gss.convert.infer_config import config_from_state
-from gss.convert.machine import describe
+from gss.io.checkpoints import describe
 from gss.convert.model_config import gss_arguments, level_order
 from gss.convert.names import DALLE, HEAD, from_official, official_names, to_official
 from gss.convert.swin import check_position_indices

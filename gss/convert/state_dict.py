@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gss.convert.machine import describe
+from gss.io.checkpoints import describe
 
 MAX_NAME = 200
 

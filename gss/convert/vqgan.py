@@ -20,15 +20,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gss.config import VqganConfig
-from gss.convert.pickles import read_checkpoint
+from gss.io.checkpoints import read_checkpoint
 from gss.convert.state_dict import fit, state_dict_of
 from gss.io.files import PathLike
 from gss.model.tokenizers.vqgan import VqganTokenizer
 
 Layout = Literal["taming", "diffusers"]
 
-# PyTorch Lightning keeps the state of its callbacks under their classes.
-LIGHTNING_CLASSES = frozenset({"pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"})
 DIFFUSERS_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 # What trains or shows the model: losses, averages of weights, colours of label maps, counts of an EMA codebook.
@@ -90,7 +88,7 @@ def read_vqgan(path: PathLike) -> VqganTokenizer:
             raise FileNotFoundError(f"{path}: expected {' or '.join(DIFFUSERS_FILES)} in the folder of a VQModel")
     else:
         file = path
-    content = _safetensors(file) if file.suffix == ".safetensors" else read_checkpoint(file, classes=LIGHTNING_CLASSES)
+    content = _safetensors(file) if file.suffix == ".safetensors" else read_checkpoint(file)
     settings = file.parent / "config.json"
     try:
         state = state_dict_of(content)

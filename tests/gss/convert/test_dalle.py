@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gss.config import DalleConfig
 from gss.convert.dalle import dalle_from_state, module_state, official_name, read_dalle
-from gss.convert.machine import Inert
+from gss.io.checkpoints import Inert
 from gss.model.tokenizers.dalle import DalleTokenizer
 
 CONFIG = DalleConfig(codes=12, encoder_width=8, decoder_width=4, code_dim=5, encoder_blocks=2, decoder_blocks=3)
@@ -138,23 +138,25 @@ def test_no_state_dict(content: object, tmp_path: Path) -> None:
         read_dalle(tmp_path / "encoder.pkl", tmp_path / "decoder.pkl")
 
 
-def inert(**modules: object) -> Inert:
-    return Inert("some.Module", {"_parameters": {}, "_buffers": {}, "_modules": modules})
+def inert(**attributes: object) -> Inert:
+    module = Inert()
+    module.attributes = attributes
+    return module
+
+
+def module(**modules: object) -> Inert:
+    return inert(_parameters={}, _buffers={}, _modules=modules)
 
 
 def test_odd_modules_are_refused() -> None:
-    shared = inert()
-    loop = inert()
-    loop.attributes["_modules"]["itself"] = loop
-    for module, message in (
-        (inert(a=shared, b=shared), "appears twice"),
+    shared, loop = module(), module()
+    loop.attributes["_modules"] = {"itself": loop}
+    for odd, message in (
+        (module(a=shared, b=shared), "appears twice"),
         (loop, "appears twice"),
-        (inert(a=3), "expected a module, got int"),
-        (Inert("some.Module"), "_parameters are no dict"),
-        (
-            Inert("some.Module", {"_parameters": {"w": "text"}, "_buffers": {}, "_modules": {}}),
-            "expected a tensor, got str",
-        ),
+        (module(a=3), "expected a module, got int"),
+        (inert(), "_parameters are no dict"),
+        (inert(_parameters={"w": "text"}, _buffers={}, _modules={}), "expected a tensor, got str"),
     ):
         with pytest.raises(ValueError, match=message):
-            module_state(module)
+            module_state(odd)
