@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gss.convert.names import BACKBONE, OUR_BACKBONE, from_official, official_names, sources
+from gss.convert.swin import check_position_indices, resize_tables
 from gss.io.checkpoints import read_checkpoint
-from gss.convert.swin import check_position_indices, resize_tables, swin_names, swin_weights
 from gss.model.backbones.image_encoder import OWN, ImageEncoder
 
-# What ImageNet checkpoints hold beside the backbone: the classifier, its norm, and masks of the training resolution.
+# In ImageNet checkpoints beside the backbone: the classifier, its norm, and masks of the training resolution.
 _CLASSIFIER = ("fc.", "head.", "norm.", "classifier.", "incre_modules.", "downsamp_modules.", "final_layer.")
 _MASK = ".attn_mask"
 
@@ -35,8 +36,11 @@ def load_official_backbone(backbone: nn.Module, official: Mapping[str, Tensor], 
     """
     swin = getattr(getattr(backbone, "config", None), "model_type", None) == "swin"
     state = backbone.state_dict()
-    names = swin_names(state) if swin else {name: [name] for name in state}
-    shapes = {name: _joined_shape([state[key] for key in ours]) for name, ours in names.items()}
+    names = official_names(OUR_BACKBONE + name for name in state)
+    shapes = {
+        name.removeprefix(BACKBONE): _joined_shape([state[key.removeprefix(OUR_BACKBONE)] for key in ours])
+        for name, ours in sources(names).items()
+    }
     given = dict(official)
     if pretraining:
         given = {k: v for k, v in given.items() if not k.startswith(_CLASSIFIER) and not k.endswith(_MASK)}
@@ -62,8 +66,8 @@ def load_official_backbone(backbone: nn.Module, official: Mapping[str, Tensor], 
             problems.append(f"{len(found)} {what}: {', '.join(found)}")
     if problems:
         raise ValueError(f"the weights do not fit {type(backbone).__name__}: {'; '.join(problems)}")
-    converted = swin_weights(given, names) if swin else given
-    backbone.load_state_dict(state | converted)
+    converted = from_official({BACKBONE + name: value for name, value in given.items()}, names)
+    backbone.load_state_dict(state | {name.removeprefix(OUR_BACKBONE): value for name, value in converted.items()})
 
 
 def load_pretrained(encoder: ImageEncoder, name: str) -> None:
@@ -86,7 +90,7 @@ def load_pretrained_file(backbone: nn.Module, path: str | Path) -> None:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a file that `gss.convert.pickles.read_checkpoint` takes, or weights that do not fit.
+        ValueError: not a file that `gss.io.checkpoints.read_checkpoint` takes, or weights that do not fit.
     """
     content = read_checkpoint(path)
     if isinstance(content, dict):
@@ -101,7 +105,7 @@ def load_pretrained_file(backbone: nn.Module, path: str | Path) -> None:
 
 
 def _joined_shape(parts: list[Tensor]) -> torch.Size:
-    """Of the one tensor whose equal slices along the first dimension are `parts`."""
+    """The shape of the tensor whose equal slices along the first dimension are `parts`."""
     shape = list(parts[0].shape)
     return torch.Size([shape[0] * len(parts), *shape[1:]]) if shape else torch.Size()
 

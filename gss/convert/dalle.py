@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from gss.config import DalleConfig
-from gss.io.checkpoints import Inert, describe, read_checkpoint
 from gss.convert.state_dict import fit, state_dict_of
+from gss.io.checkpoints import Inert, describe, read_checkpoint
 from gss.io.files import PathLike
 from gss.model.tokenizers.dalle import DalleTokenizer
 

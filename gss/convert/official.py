@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gss.config import Recipe
 from gss.convert import dalle
-from gss.convert.infer_config import config_from_state
-from gss.io.checkpoints import describe
-from gss.convert.model_config import gss_arguments, level_order
-from gss.convert.names import DALLE, HEAD, from_official, official_names, to_official
+from gss.convert.names import DALLE, HEAD, IN_INDEX, from_official, official_names, to_official
+from gss.convert.recipes import choose_recipe, gss_arguments
 from gss.convert.swin import check_position_indices
+from gss.io.checkpoints import describe
 from gss.model.gss import GSS
 from gss.model.tokenizers.dalle import DalleTokenizer
 from gss.palette import Palette
@@ -57,31 +57,39 @@ def left_out(state: Mapping[str, Tensor]) -> dict[str, list[str]]:
 
 
 def convert_official(
-    state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None, palette: Palette | None = None
+    state: Mapping[str, Tensor],
+    recipe: Recipe | None = None,
+    palette: Palette | None = None,
+    in_index: Sequence[int] = IN_INDEX,
 ) -> GSS:
     """The GSS model with official weights, in evaluation mode. Shares no memory with `state`.
 
     Args:
         state: official names -> tensors, of GSS-FF, GSS-FT-W, or a merge of both.
-        config: the official configuration, see `gss.convert.model_config`; None infers it from the shapes.
-        palette: None for the configuration's, or that of the data set with this number of classes.
+        recipe: describes the model; None chooses among the ten official recipes, see `choose_recipe`.
+        palette: None for the recipe's.
+        in_index: the level of the backbone that each convolution of the head reads.
 
     Raises:
-        ValueError: all names that are missing, unexpected, of another shape or no floating numbers, in one message;
-            relative positions in another order; a configuration that does not fit. Nothing is allocated before.
+        ValueError: weights that are missing, unexpected, of another shape or no floating numbers, the first of each in
+            one message; relative positions in another order; no recipe fits. Nothing is allocated before.
     """
+    if not any(name.startswith(DALLE) for name in state):
+        raise ValueError(f"{DALLE}*: the checkpoint has no dVAE; give its published files")
+    if problems := _class_problems(state):
+        raise ValueError(problems[0])
     dropped = {name for names in left_out(state).values() for name in names}
     given = {name: value for name, value in state.items() if name not in dropped}
-    if config is None:
-        config = config_from_state(given, palette)
-    arguments, in_index = gss_arguments(config, palette), level_order(config)
+    recipe = recipe or choose_recipe(given)
+    arguments = gss_arguments(recipe, palette)
     # Built without memory first, since a damaged file can claim any size.
     with torch.device("meta"):
         plan = GSS(**arguments)
     names = official_names(plan.state_dict(), in_index)
-    problems = _position_problems(state) + _class_problems(state) + _problems(given, plan, names, in_index)
+    # Shapes bound the size of the indices that positions are compared with.
+    problems = _problems(given, plan, names, in_index) or _position_problems(state)
     if problems:
-        raise ValueError(f"the checkpoint does not fit the official model: {'; '.join(problems)}")
+        raise ValueError(f"the checkpoint does not fit the recipe {recipe.name}: {'; '.join(problems)}")
     on_meta = any(value.is_meta for value in given.values())
     model = plan if on_meta else GSS(**arguments)
     model.load_state_dict(model.state_dict() | from_official(given, names, in_index))
@@ -89,8 +97,8 @@ def convert_official(
 
 
 def merge_official(ff: Mapping[str, Tensor], ftw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`ff` with the X^-1 of `ftw`: what the official merge gives (spec paragraph 3), by which batch norm statistics
-    stay those of GSS-FF. X^-1 only sees maskiges, so the two may have different backbones.
+    """`ff` with the X^-1 of `ftw`, as the official merge gives (docs/official.md): batch norm statistics stay those of
+    GSS-FF. X^-1 only sees maskiges, so the two may have different backbones.
 
     Raises:
         ValueError: `ff` has an X^-1 of its own, `ftw` has none, or their classes or dVAEs differ.
@@ -124,7 +132,7 @@ def with_dalle(state: Mapping[str, Tensor], tokenizer: DalleTokenizer) -> dict[s
     return dict(state)
 
 
-def _problems(given: Mapping[str, Tensor], plan: GSS, names: Mapping[str, str], in_index: tuple[int, ...]) -> list[str]:
+def _problems(given: Mapping[str, Tensor], plan: GSS, names: Mapping[str, str], in_index: Sequence[int]) -> list[str]:
     wanted = {name: value.shape for name, value in to_official(plan.state_dict(), names, in_index).items()}
     missing = [name for name in wanted if name not in given and not name.endswith(_COUNTER)]
     unexpected = [name for name in given if name not in wanted]
@@ -145,12 +153,16 @@ def _problems(given: Mapping[str, Tensor], plan: GSS, names: Mapping[str, str], 
         ("of another shape", misshapen),
         ("no floating numbers", mistyped),
     )
-    return [f"{len(found)} {what}: {', '.join(found)}" for what, found in kinds if found]
+    return [f"{len(found)} {what}: {_first(found)}" for what, found in kinds if found]
+
+
+def _first(names: list[str], shown: int = 5) -> str:
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
 
 
 def _position_problems(state: Mapping[str, Tensor]) -> list[str]:
     wrong = check_position_indices(state)
-    return [f"{len(wrong)} with another order of relative positions: {', '.join(wrong)}"] if wrong else []
+    return [f"{len(wrong)} with another order of relative positions: {_first(wrong)}"] if wrong else []
 
 
 def _class_problems(state: Mapping[str, Tensor]) -> list[str]:

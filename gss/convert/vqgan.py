@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gss.config import VqganConfig
-from gss.io.checkpoints import read_checkpoint
 from gss.convert.state_dict import fit, state_dict_of
+from gss.io.checkpoints import read_checkpoint
 from gss.io.files import PathLike
 from gss.model.tokenizers.vqgan import VqganTokenizer
 

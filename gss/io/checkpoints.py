@@ -177,9 +177,7 @@ def _zip_pickle(file: IO[bytes]) -> bytes:
         entries = archive.infolist()
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.compress_size != entry.file_size:
-            raise ValueError(
-                f"zip archive: {entry.filename[:80]!r} is compressed or encrypted; torch.save stores"
-            )
+            raise ValueError(f"zip archive: {entry.filename[:80]!r} is compressed or encrypted; torch.save stores")
     if len({entry.filename.lower() for entry in entries}) != len(entries):
         raise ValueError("zip archive: two entries of one name")
     if sum(entry.file_size for entry in entries) > length:
