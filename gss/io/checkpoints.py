@@ -102,7 +102,7 @@ def read_checkpoint(path: PathLike) -> Any:
             else:
                 # An open file, since torch.load chooses another format by the suffix of a path.
                 source, pickled = _legacy_source(file)
-            stand_ins = [(_stand_in(name), name) for name in pickled.names - _BUILT]
+            stand_ins: list[Any] = [(_stand_in(name), name) for name in pickled.names - _BUILT]
             with torch.serialization.safe_globals(stand_ins):
                 return torch.load(source, map_location="cpu", weights_only=True, mmap=zipped)
         except Exception as error:  # a damaged file makes torch.load raise nearly anything
@@ -127,21 +127,22 @@ class _Pickle:
         tuple_start = inert_at = -1
         texts: set[str] = set()
         for opcode, argument, position in pickletools.genops(stream):
+            at = position or 0  # None only for a stream without positions
             if opcode.name == "PROTO" and argument != 2:
                 raise ValueError(f"pickle protocol {argument}; expected 2, the default of torch.save")
             if opcode.name in ("GLOBAL", "INST"):
-                name = re.sub(r"^__builtin__\b", "builtins", argument.replace(" ", ".", 1))
+                name = re.sub(r"^__builtin__\b", "builtins", str(argument).replace(" ", ".", 1))
                 if name not in _BUILT and name not in _INERT and name != _EMPTY_BYTES:
                     raise ValueError(f"{name[:200]!r} is not allowed in a checkpoint; nothing of it was executed")
                 self.names.add(name)
-                inert_at = position if name in _INERT else inert_at
+                inert_at = at if name in _INERT else inert_at
             elif opcode.name == "MARK":
-                marks.append(position)
+                marks.append(at)
             elif opcode.name in ("TUPLE", "APPENDS", "SETITEMS") and marks:
                 mark = marks.pop()
                 tuple_start = mark if opcode.name == "TUPLE" else tuple_start
             elif opcode.name == "BINPERSID" and inert_at > tuple_start >= 0:
-                self.modules.append((tuple_start, position))
+                self.modules.append((tuple_start, at))
             elif isinstance(argument, str) and len(argument) < 40:
                 texts.add(re.sub("[^a-z0-9]", "", argument.lower()))
         if "_codecs.encode" in self.names and any(map(_CODECS.fullmatch, texts)):

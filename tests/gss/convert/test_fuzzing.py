@@ -8,7 +8,7 @@ import torch
 
 import gss
 from gss.cli import main
-from tests.gss.convert.official_models import official_weights, save_checkpoint, small_model
+from tests.gss.convert.official_models import official_weights, recipe_file, save_checkpoint, small_model
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["zip", "legacy"])
@@ -23,7 +23,7 @@ def convert(content: bytes, folder: Path, capsys: pytest.CaptureFixture[str]) ->
     """Whether the conversion gave a run; anything but that and an error in words fails here."""
     path, run = folder / "damaged.pth", folder / "run"
     path.write_bytes(content)
-    code = main(["convert", str(path), "--out", str(run)])
+    code = main(["convert", str(path), "--recipe", recipe_file("gss-ff_r_cityscapes", folder), "--out", str(run)])
     error = capsys.readouterr().err
     if code == 0:
         assert error == ""
