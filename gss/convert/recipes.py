@@ -50,7 +50,7 @@ def choose_recipe(state: Mapping[str, Tensor]) -> Recipe:
                 return recipe
             known[name] = found
     listed = "; ".join(f"{name} ({_words(*found)})" for name, found in known.items())
-    raise ValueError(f"no official model has {_words(*wanted)}; name a recipe of the model; tried: {listed}")
+    raise ValueError(f"no official model has {_words(*wanted)}; give its recipe (--recipe); tried: {listed}")
 
 
 def gss_arguments(recipe: Recipe, palette: Palette | None = None) -> dict[str, Any]:

@@ -110,10 +110,10 @@ def test_a_recipe_starts_from_a_published_resnet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"state_dict": {"stem.0.weight": 3}}, r"not tensors: stem\.0\.weight \(int\)"),
+        ({"state_dict": {"stem.0.weight": 3}}, r"expected a state dict of tensors, got int for stem\.0\.weight"),
         ({}, r"missing: stem\.0\.weight, stem\.1\.weight, "),
-        ([1, 2], "expected a mapping of names to tensors"),
-        ({"model": "resnet"}, "expected a mapping of names to tensors"),
+        ([1, 2], "expected a state dict, a mapping of names to tensors, got list"),
+        ({"model": "resnet"}, "expected a state dict of tensors, got str for model"),
     ],
 )
 def test_files_without_the_weights(tmp_path: Path, content: Any, message: str) -> None:
