@@ -194,7 +194,7 @@ def _zip_pickle(file: IO[bytes]) -> bytes:
 
 
 def _legacy_source(file: IO[bytes]) -> tuple[IO[bytes], _Pickle]:
-    """What torch.load can read of a legacy file, which starts with five pickles, the fourth being the object."""
+    """A legacy file in a form that torch.load reads. It starts with five pickles, of which the fourth is the object."""
     file.seek(0)
     head = file.read(MAX_PICKLE)
     if not head.startswith(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."):
