@@ -19,14 +19,17 @@ def add_parser(subparsers: Subparsers) -> None:
         "convert",
         help="turn an official GSS checkpoint into a run folder",
         description="Reads an official GSS-FF or GSS-FT-W checkpoint without executing anything in it, and writes a "
-        "run folder, as training leaves it. What the model is made of follows from its weights.",
+        "run folder, as training leaves it. The recipe of the model is found by its classes, backbone and X^-1.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT.pth", type=Path, help="of GSS-FF, GSS-FT-W or both merged")
     parser.add_argument(
         "--inverse", metavar="FTW.pth", type=Path, help="take X^-1 from this GSS-FT-W checkpoint; CHECKPOINT is GSS-FF"
     )
     parser.add_argument(
-        "--palette", metavar="NAME|FILE", help="the colours it was trained with (default: of the official data set)"
+        "--recipe", metavar="NAME|FILE", help="of a model that is none of the ten official ones: its sizes"
+    )
+    parser.add_argument(
+        "--palette", metavar="NAME|FILE", help="the colours it was trained with (default: the recipe's)"
     )
     parser.add_argument(
         "--dalle", metavar="DIR", type=Path, help="where encoder.pkl, decoder.pkl are; needed if it has no dVAE"
@@ -38,6 +41,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from gss.cli.output import emit, key_values
+    from gss.config.loading import load_recipe
     from gss.convert.official import convert_official, left_out
     from gss.palette import get_palette
     from gss.training.plan import MODEL_FILE, holds_run
@@ -47,9 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     if holds_run(out) or (out / MODEL_FILE).exists():
         raise FileExistsError(f"{out}: holds a run already; choose another folder")
     palette = None if arguments.palette is None else get_palette(arguments.palette)
+    recipe = None if arguments.recipe is None else load_recipe(arguments.recipe)
     state = read_state(arguments)
     try:
-        model = convert_official(state, palette=palette)
+        model = convert_official(state, recipe, palette)
     except ValueError as error:
         raise ValueError(f"{arguments.checkpoint}: {error}") from error
     out.mkdir(parents=True, exist_ok=True)
@@ -71,7 +76,7 @@ def read_state(arguments: argparse.Namespace) -> dict[str, Tensor]:
     """
     from gss.convert.dalle import read_dalle
     from gss.convert.official import merge_official, official_state, with_dalle
-    from gss.convert.pickles import read_checkpoint
+    from gss.io.checkpoints import read_checkpoint
 
     def read(path: Path) -> dict[str, Tensor]:
         content = read_checkpoint(path)
@@ -97,7 +102,7 @@ def read_state(arguments: argparse.Namespace) -> dict[str, Tensor]:
 
 
 def summary(model: GSS) -> dict[str, Any]:
-    """What kind of model it is."""
+    """The kind of model, in words."""
     learned = model.inverse is not None
     return {
         "model": "GSS-FT-W" if learned else "GSS-FF",

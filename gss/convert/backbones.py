@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gss.convert.pickles import read_checkpoint
-from gss.convert.swin import check_position_indices, resize_tables, swin_names, swin_weights
+from gss.convert.names import BACKBONE, OUR_BACKBONE, from_official, official_names, sources
+from gss.convert.state_dict import first, problems, state_dict_of
+from gss.convert.swin import check_position_indices, resize_tables
+from gss.io.checkpoints import read_checkpoint
 from gss.model.backbones.image_encoder import OWN, ImageEncoder
 
-# What ImageNet checkpoints hold beside the backbone: the classifier, its norm, and masks of the training resolution.
+# In ImageNet checkpoints beside the backbone: the classifier, its norm, and masks of the training resolution.
 _CLASSIFIER = ("fc.", "head.", "norm.", "classifier.", "incre_modules.", "downsamp_modules.", "final_layer.")
 _MASK = ".attn_mask"
 
@@ -31,39 +32,32 @@ def load_official_backbone(backbone: nn.Module, official: Mapping[str, Tensor], 
             of Swin's maps may be missing and then stay as they are, tables of relative positions are resized.
 
     Raises:
-        ValueError: names that are missing, unexpected or of another shape, all of them in one message.
+        ValueError: weights that are missing, unexpected, of another shape or no floating numbers, in one message.
     """
     swin = getattr(getattr(backbone, "config", None), "model_type", None) == "swin"
     state = backbone.state_dict()
-    names = swin_names(state) if swin else {name: [name] for name in state}
-    shapes = {name: _joined_shape([state[key] for key in ours]) for name, ours in names.items()}
+    names = official_names(OUR_BACKBONE + name for name in state)
+    shapes = {
+        name.removeprefix(BACKBONE): _joined_shape([state[key.removeprefix(OUR_BACKBONE)] for key in ours])
+        for name, ours in sources(names).items()
+    }
     given = dict(official)
     if pretraining:
         given = {k: v for k, v in given.items() if not k.startswith(_CLASSIFIER) and not k.endswith(_MASK)}
-    problems = _not_tensors(given)
-    if not problems and swin:
-        wrong = check_position_indices(given)
-        problems += [f"another order of relative positions: {', '.join(wrong)}"] if wrong else []
+    wrong = check_position_indices(given) if swin else []
+    if swin:
         given = {k: v for k, v in given.items() if not k.endswith(".relative_position_index")}
         given = resize_tables(given, shapes) if pretraining else given
     optional = {name for name in shapes if name.endswith(".num_batches_tracked")}
     if pretraining and swin:
         norms = {name for name in shapes if name.startswith("norm")}
         optional |= norms if norms.isdisjoint(given) else set()
-    missing = [name for name in shapes if name not in given and name not in optional]
-    unexpected = [name for name in given if name not in shapes]
-    misshapen = [
-        f"{name} {tuple(value.shape)} instead of {tuple(shapes[name])}"
-        for name, value in given.items()
-        if name in shapes and isinstance(value, Tensor) and value.shape != shapes[name]
-    ]
-    for what, found in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen)):
-        if found:
-            problems.append(f"{len(found)} {what}: {', '.join(found)}")
-    if problems:
-        raise ValueError(f"the weights do not fit {type(backbone).__name__}: {'; '.join(problems)}")
-    converted = swin_weights(given, names) if swin else given
-    backbone.load_state_dict(state | converted)
+    found = problems(given, shapes, optional)
+    found += [f"{len(wrong)} with another order of relative positions: {first(wrong)}"] if wrong else []
+    if found:
+        raise ValueError(f"the weights do not fit {type(backbone).__name__}: {'; '.join(found)}")
+    converted = from_official({BACKBONE + name: value for name, value in given.items()}, names)
+    backbone.load_state_dict(state | {name.removeprefix(OUR_BACKBONE): value for name, value in converted.items()})
 
 
 def load_pretrained(encoder: ImageEncoder, name: str) -> None:
@@ -86,26 +80,19 @@ def load_pretrained_file(backbone: nn.Module, path: str | Path) -> None:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a file that `gss.convert.pickles.read_checkpoint` takes, or weights that do not fit.
+        ValueError: not a file that `gss.io.checkpoints.read_checkpoint` takes, or weights that do not fit.
     """
     content = read_checkpoint(path)
-    if isinstance(content, dict):
-        content = content.get("state_dict", content.get("model", content))
-    if not isinstance(content, dict):
-        raise ValueError(f"pretrained: expected a mapping of names to tensors in {path}, got {type(content).__name__}")
-    weights = {str(name).removeprefix("backbone."): value for name, value in content.items()}
+    if isinstance(content, dict) and isinstance(content.get("model"), dict) and "state_dict" not in content:
+        content = content["model"]
     try:
+        weights = {name.removeprefix("backbone."): value for name, value in state_dict_of(content).items()}
         load_official_backbone(backbone, weights, pretraining=True)
     except ValueError as error:
         raise ValueError(f"pretrained: {path}: {error}") from error
 
 
 def _joined_shape(parts: list[Tensor]) -> torch.Size:
-    """Of the one tensor whose equal slices along the first dimension are `parts`."""
+    """The shape of the tensor whose equal slices along the first dimension are `parts`."""
     shape = list(parts[0].shape)
     return torch.Size([shape[0] * len(parts), *shape[1:]]) if shape else torch.Size()
-
-
-def _not_tensors(given: Mapping[str, Any]) -> list[str]:
-    wrong = [f"{name} ({type(value).__name__})" for name, value in given.items() if not isinstance(value, Tensor)]
-    return [f"not tensors: {', '.join(wrong)}"] if wrong else []

@@ -1,7 +1,7 @@
 """The published DALL-E dVAE as a `DalleTokenizer`: from encoder.pkl and decoder.pkl, or from their state dicts.
 
-The two files are whole pickled modules (spec paragraph 2.1); `read_checkpoint` reads their attributes without importing
-the package that wrote them. GSS checkpoints hold the same keys below `decode_head.d_vae.` (spec paragraph 3).
+The two files are whole pickled modules; `read_checkpoint` reads their attributes without importing the package that
+wrote them. GSS checkpoints hold the same keys below `decode_head.d_vae.`, see `gss.convert.names`.
 """
 
 from __future__ import annotations
@@ -14,26 +14,10 @@ import torch
 from torch import Tensor
 
 from gss.config import DalleConfig
-from gss.convert.machine import Inert, describe
-from gss.convert.pickles import read_checkpoint
 from gss.convert.state_dict import fit, state_dict_of
+from gss.io.checkpoints import Inert, describe, read_checkpoint
 from gss.io.files import PathLike
 from gss.model.tokenizers.dalle import DalleTokenizer
-
-DALLE_CLASSES = frozenset(
-    {
-        "dall_e.encoder.Encoder",
-        "dall_e.encoder.EncoderBlock",
-        "dall_e.decoder.Decoder",
-        "dall_e.decoder.DecoderBlock",
-        "dall_e.utils.Conv2d",
-        "torch.nn.modules.activation.ReLU",
-        "torch.nn.modules.container.Sequential",
-        "torch.nn.modules.linear.Identity",
-        "torch.nn.modules.pooling.MaxPool2d",
-        "torch.nn.modules.upsampling.Upsample",
-    }
-)
 
 
 def read_dalle(encoder: PathLike, decoder: PathLike) -> DalleTokenizer:
@@ -45,7 +29,7 @@ def read_dalle(encoder: PathLike, decoder: PathLike) -> DalleTokenizer:
     """
     state: dict[str, Tensor] = {}
     for part, path in (("encoder", encoder), ("decoder", decoder)):
-        content = read_checkpoint(path, classes=DALLE_CLASSES)
+        content = read_checkpoint(path)
         try:
             tensors = module_state(content) if isinstance(content, Inert) else state_dict_of(content)
         except ValueError as error:
@@ -54,25 +38,23 @@ def read_dalle(encoder: PathLike, decoder: PathLike) -> DalleTokenizer:
     return dalle_from_state(state)
 
 
-def dalle_from_state(state: Mapping[str, Tensor], *, prefix: str = "") -> DalleTokenizer:
-    """The dVAE with the official weights `{prefix}encoder.blocks...` and `{prefix}decoder.blocks...`.
+def dalle_from_state(state: Mapping[str, Tensor]) -> DalleTokenizer:
+    """The dVAE with the official weights `encoder.blocks...` and `decoder.blocks...`.
 
     Sizes follow from the shapes. The result is frozen, in evaluation mode, float32, and shares no memory with `state`.
 
     Raises:
-        ValueError: listing every missing, unexpected and mis-shaped key below `prefix`.
+        ValueError: weights that are missing, unexpected, of another shape or no floating numbers.
     """
-    given = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     with torch.device("meta"):
-        tokenizer = DalleTokenizer(dalle_config(given))
-    wanted = {official_name(name): (name, tensor.shape) for name, tensor in tokenizer.state_dict().items()}
-    tokenizer.load_state_dict(fit(given, wanted, "DALL-E weights", prefix), assign=True)
-    return tokenizer.requires_grad_(False).eval()
+        tokenizer = DalleTokenizer(dalle_config(state))
+    fit(state, {name: official_name(name) for name in tokenizer.state_dict()}, tokenizer, "DALL-E")
+    return tokenizer
 
 
 def official_name(name: str) -> str:
     """The official key of a weight of `DalleTokenizer`: encoder.groups.0.1.convolutions.2.weight ->
-    encoder.blocks.group_1.block_2.res_path.conv_3.w (spec paragraph 3)."""
+    encoder.blocks.group_1.block_2.res_path.conv_3.w."""
     part, *middle, kind = name.split(".")
     if middle[0] == "groups":
         _, group, block, path, *index = middle
@@ -120,7 +102,7 @@ def _members(module: Inert, kind: str) -> list[tuple[str, Any]]:
 def dalle_config(state: Mapping[str, Tensor]) -> DalleConfig:
     """Sizes of the model with the official weights `encoder.blocks...` and `decoder.blocks...`.
 
-    Raises ValueError where the weights that tell them are missing or have another number of dimensions.
+    Raises ValueError where one of the weights that decide them is missing or has another number of dimensions.
     """
 
     def size(key: str, dimension: int) -> int:

@@ -1,4 +1,4 @@
-"""Names and tensors of a whole GSS model, ours and the official ones (spec paragraph 3), both ways.
+"""Names and tensors of a whole GSS model, ours and the official ones both ways.
 
     ours                                        official
     encoder.backbone                            backbone
@@ -27,6 +27,7 @@ from gss.convert import dalle
 from gss.convert.swin import merging_order, official_merging_order, official_swin_name
 
 BACKBONE = "backbone."
+OUR_BACKBONE = "encoder.backbone."
 HEAD = "decode_head."
 DALLE = f"{HEAD}d_vae."
 # The order of levels that all official configurations share.
@@ -80,8 +81,8 @@ def official_name(name: str, in_index: Sequence[int] = IN_INDEX) -> str:
 
     Raises ValueError for a part that the official system does not have.
     """
-    if name.startswith("encoder.backbone."):
-        own = name.removeprefix("encoder.backbone.")
+    if name.startswith(OUR_BACKBONE):
+        own = name.removeprefix(OUR_BACKBONE)
         is_swin = own.startswith(("swin.", "hidden_states_norms."))
         return BACKBONE + (official_swin_name(own) if is_swin else own)
     if re.match(r"tokenizer\.(encoder|decoder)\.(input|groups|output)\.", name):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gss.config import Recipe
 from gss.convert import dalle
-from gss.convert.infer_config import config_from_state
-from gss.convert.machine import describe
-from gss.convert.model_config import gss_arguments, level_order
-from gss.convert.names import DALLE, HEAD, from_official, official_names, to_official
+from gss.convert.names import DALLE, HEAD, IN_INDEX, from_official, official_names, to_official
+from gss.convert.recipes import choose_recipe, gss_arguments
+from gss.convert.state_dict import first, problems, state_dict_of
 from gss.convert.swin import check_position_indices
 from gss.model.gss import GSS
 from gss.model.tokenizers.dalle import DalleTokenizer
 from gss.palette import Palette
-
-MAX_NAME = 200
 
 _INVERSE = tuple(f"{HEAD}{part}." for part in ("projection", "post_transformer_block", "post_swin_ln", "cls_segmap"))
 _PIXEL = tuple(f"{HEAD}{part}." for part in ("convs_pixel", "fusion_conv_pixel", "conv_seg_pixel"))
@@ -28,19 +26,11 @@ _COUNTER = ".num_batches_tracked"
 
 
 def official_state(content: Any) -> dict[str, Tensor]:
-    """The state dict in what `read_checkpoint` returned: its `state_dict`, or the whole, where that is one.
+    """The state dict in the result of `read_checkpoint`: its `state_dict` where it has one, else the whole.
 
     Raises ValueError for anything but a mapping of printable names to tensors with some below `decode_head.`.
     """
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict):
-        raise ValueError(f"state_dict: expected a mapping of names to tensors, got {describe(state)}")
-    for name, value in state.items():
-        # Names are shown in messages, where a file could otherwise send commands to a terminal.
-        if not isinstance(name, str) or not name.isprintable() or len(name) > MAX_NAME:
-            raise ValueError(f"state_dict: expected names of at most {MAX_NAME} printable characters")
-        if not isinstance(value, Tensor):
-            raise ValueError(f"state_dict: expected tensors, got {describe(value)} for {name}")
+    state = state_dict_of(content)
     if not any(name.startswith(HEAD) for name in state):
         raise ValueError(f"state_dict: expected names that start with {HEAD}, got {', '.join([*state][:3]) or 'none'}")
     return state
@@ -57,31 +47,40 @@ def left_out(state: Mapping[str, Tensor]) -> dict[str, list[str]]:
 
 
 def convert_official(
-    state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None, palette: Palette | None = None
+    state: Mapping[str, Tensor],
+    recipe: Recipe | None = None,
+    palette: Palette | None = None,
+    in_index: Sequence[int] = IN_INDEX,
 ) -> GSS:
     """The GSS model with official weights, in evaluation mode. Shares no memory with `state`.
 
     Args:
         state: official names -> tensors, of GSS-FF, GSS-FT-W, or a merge of both.
-        config: the official configuration, see `gss.convert.model_config`; None infers it from the shapes.
-        palette: None for the configuration's, or that of the data set with this number of classes.
+        recipe: describes the model; None chooses among the ten official recipes, see `choose_recipe`.
+        palette: None for the recipe's.
+        in_index: the level of the backbone that each convolution of the head reads.
 
     Raises:
-        ValueError: all names that are missing, unexpected, of another shape or no floating numbers, in one message;
-            relative positions in another order; a configuration that does not fit. Nothing is allocated before.
+        ValueError: weights that are missing, unexpected, of another shape or no floating numbers, the first of each in
+            one message; relative positions in another order; no recipe fits. Nothing is allocated before.
     """
+    if not any(name.startswith(DALLE) for name in state):
+        raise ValueError(f"{DALLE}*: the checkpoint has no dVAE; give its published files")
+    if other_classes := _class_problems(state):
+        raise ValueError(other_classes[0])
     dropped = {name for names in left_out(state).values() for name in names}
     given = {name: value for name, value in state.items() if name not in dropped}
-    if config is None:
-        config = config_from_state(given, palette)
-    arguments, in_index = gss_arguments(config, palette), level_order(config)
+    recipe = recipe or choose_recipe(given)
+    arguments = gss_arguments(recipe, palette)
     # Built without memory first, since a damaged file can claim any size.
     with torch.device("meta"):
         plan = GSS(**arguments)
     names = official_names(plan.state_dict(), in_index)
-    problems = _position_problems(state) + _class_problems(state) + _problems(given, plan, names, in_index)
-    if problems:
-        raise ValueError(f"the checkpoint does not fit the official model: {'; '.join(problems)}")
+    # Shapes bound the size of the indices that positions are compared with.
+    wanted = {name: value.shape for name, value in to_official(plan.state_dict(), names, in_index).items()}
+    counters = {name for name in wanted if name.endswith(_COUNTER)}
+    if found := problems(given, wanted, counters) or _position_problems(state):
+        raise ValueError(f"the checkpoint does not fit the recipe {recipe.name}: {'; '.join(found)}")
     on_meta = any(value.is_meta for value in given.values())
     model = plan if on_meta else GSS(**arguments)
     model.load_state_dict(model.state_dict() | from_official(given, names, in_index))
@@ -89,8 +88,8 @@ def convert_official(
 
 
 def merge_official(ff: Mapping[str, Tensor], ftw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`ff` with the X^-1 of `ftw`: what the official merge gives (spec paragraph 3), by which batch norm statistics
-    stay those of GSS-FF. X^-1 only sees maskiges, so the two may have different backbones.
+    """`ff` with the X^-1 of `ftw`, as the official merge gives (docs/official.md): batch norm statistics stay those of
+    GSS-FF. X^-1 only sees maskiges, so the two may have different backbones.
 
     Raises:
         ValueError: `ff` has an X^-1 of its own, `ftw` has none, or their classes or dVAEs differ.
@@ -101,8 +100,8 @@ def merge_official(ff: Mapping[str, Tensor], ftw: Mapping[str, Tensor]) -> dict[
         raise ValueError(f"ftw: expected a checkpoint of GSS-FT-W, got one without {', '.join(_INVERSE)}")
     if own := [name for name in ff if name.startswith(_INVERSE)]:
         raise ValueError(f"ff: expected a checkpoint of GSS-FF, got one that has an X^-1: {own[0]}")
-    if problems := _class_problems({**ff, **inverse}):
-        raise ValueError(f"ftw: {problems[0]}")
+    if other_classes := _class_problems({**ff, **inverse}):
+        raise ValueError(f"ftw: {other_classes[0]}")
     for name in (name for name in ff if name.startswith(DALLE) and name in ftw):
         if not torch.equal(ff[name], ftw[name]):
             raise ValueError(f"ftw: its dVAE differs from that of the GSS-FF checkpoint in {name}")
@@ -124,33 +123,9 @@ def with_dalle(state: Mapping[str, Tensor], tokenizer: DalleTokenizer) -> dict[s
     return dict(state)
 
 
-def _problems(given: Mapping[str, Tensor], plan: GSS, names: Mapping[str, str], in_index: tuple[int, ...]) -> list[str]:
-    wanted = {name: value.shape for name, value in to_official(plan.state_dict(), names, in_index).items()}
-    missing = [name for name in wanted if name not in given and not name.endswith(_COUNTER)]
-    unexpected = [name for name in given if name not in wanted]
-    shared = [name for name in wanted if name in given]
-    misshapen = [
-        f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name])}"
-        for name in shared
-        if given[name].shape != wanted[name]
-    ]
-    mistyped = [
-        f"{name} ({given[name].dtype})"
-        for name in shared
-        if not name.endswith(_COUNTER) and not given[name].is_floating_point()
-    ]
-    kinds = (
-        ("missing", missing),
-        ("unexpected", unexpected),
-        ("of another shape", misshapen),
-        ("no floating numbers", mistyped),
-    )
-    return [f"{len(found)} {what}: {', '.join(found)}" for what, found in kinds if found]
-
-
 def _position_problems(state: Mapping[str, Tensor]) -> list[str]:
     wrong = check_position_indices(state)
-    return [f"{len(wrong)} with another order of relative positions: {', '.join(wrong)}"] if wrong else []
+    return [f"{len(wrong)} with another order of relative positions: {first(wrong)}"] if wrong else []
 
 
 def _class_problems(state: Mapping[str, Tensor]) -> list[str]:

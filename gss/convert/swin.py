@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -30,24 +30,8 @@ _BLOCK = {
     "mlp.fc1": "ffn.layers.0.0",
     "mlp.fc2": "ffn.layers.1",
 }
-_QKV = ".attn.w_msa.qkv."
 _TABLE = ".relative_position_bias_table"
 _INDEX = ".relative_position_index"
-
-
-def swin_names(keys: Iterable[str]) -> dict[str, list[str]]:
-    """Official name -> names in transformers' SwinBackbone, which has `keys`: one, or query, key and value.
-
-    The final norm of the classifier, which the backbone has but never uses, has no official counterpart.
-
-    Raises:
-        ValueError: a key that this layout does not have, as another version of transformers might.
-    """
-    names: dict[str, list[str]] = {}
-    for key in keys:
-        if not key.startswith("swin.layernorm."):
-            names.setdefault(official_swin_name(key), []).append(key)
-    return names
 
 
 def official_swin_name(key: str) -> str:
@@ -64,22 +48,6 @@ def official_swin_name(key: str) -> str:
     elif module in ("swin.embeddings.patch_embeddings.projection", "swin.embeddings.norm"):
         return f"patch_embed.{module.rpartition('.')[2]}.{leaf}"
     raise ValueError(f"{key}: not a weight of the SwinBackbone layout that this conversion knows")
-
-
-def swin_weights(official: Mapping[str, Tensor], names: Mapping[str, list[str]]) -> dict[str, Tensor]:
-    """The tensors of `official` that `names` lists, under our names and in our order of channels."""
-    converted: dict[str, Tensor] = {}
-    for name, ours in names.items():
-        if name not in official:
-            continue
-        value = official[name]
-        if _QKV in name:
-            converted.update(zip(ours, value.chunk(3), strict=True))
-        elif ".downsample." in name:
-            converted[ours[0]] = merging_order(value)
-        else:
-            converted[ours[0]] = value
-    return converted
 
 
 def merging_order(value: Tensor) -> Tensor:

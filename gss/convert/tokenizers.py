@@ -44,6 +44,6 @@ def read_tokenizer(config: TokenizerConfig, path: PathLike) -> CompactTokenizer 
 
 
 def _sizes(config: TokenizerConfig) -> dict[str, Any]:
-    """What decides the shapes of the weights, and not only their training."""
+    """The settings that decide the shapes of the weights, without those of their training."""
     training = ("any_palette", "commitment", "classification", "temperature", "class_balance", "ema_decay")
     return {key: value for key, value in asdict(config).items() if key not in training}

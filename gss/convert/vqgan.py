@@ -1,9 +1,8 @@
-"""Published VQGAN weights as a `VqganTokenizer`, in either of the layouts in which they are around.
+"""Published VQGAN weights as a `VqganTokenizer`, from either of their two layouts.
 
-"taming": checkpoints of taming-transformers and latent-diffusion, `down.0.block.1...`; what trained the model (its
-loss, its averages) is left out. "diffusers": a folder with config.json and the weights of a `VQModel`,
-`down_blocks.0.resnets.1...`. The networks are the same, and their sizes follow from the shapes; only the groups of the
-normalisation do not, which are 32 unless config.json has another number.
+"taming": checkpoints of taming-transformers and latent-diffusion, `down.0.block.1...`, without the parts that serve
+training. "diffusers": a folder with config.json and the weights of a `VQModel`, `down_blocks.0.resnets.1...`. Both hold
+the same network. Its sizes follow from the shapes, but for the groups of the normalisations: 32, or as in config.json.
 """
 
 from __future__ import annotations
@@ -20,21 +19,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gss.config import VqganConfig
-from gss.convert.pickles import read_checkpoint
 from gss.convert.state_dict import fit, state_dict_of
+from gss.io.checkpoints import read_checkpoint
 from gss.io.files import PathLike
 from gss.model.tokenizers.vqgan import VqganTokenizer
 
 Layout = Literal["taming", "diffusers"]
 
-# PyTorch Lightning keeps the state of its callbacks under their classes.
-LIGHTNING_CLASSES = frozenset({"pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"})
 DIFFUSERS_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
-# What trains or shows the model: losses, averages of weights, colours of label maps, counts of an EMA codebook.
+# Serve training or display: losses, averages of weights, colours of label maps, counts of an EMA codebook.
 _LEFT_OUT = ("loss.", "model_ema.", "colorize", "quantize.embedding.cluster_size", "quantize.embedding.embed_avg")
 
-# Part of a name here -> the same in each layout. Levels are numbered apart, see `official_name`.
+# Part of a name here -> the same part in each layout. `official_name` numbers the levels.
 _PARTS: dict[Layout, tuple[tuple[str, str], ...]] = {
     "taming": (
         (r"^(encoder|decoder)\.input\.", r"\1.conv_in."),
@@ -72,7 +69,7 @@ _PARTS: dict[Layout, tuple[tuple[str, str], ...]] = {
     ),
 }
 _TOP = {"codebook": "quantize.embedding.weight", "to_codes": "quant_conv", "from_codes": "post_quant_conv"}
-# How diffusers called the parts of its attention at first.
+# Names of the parts of attention in older files of diffusers.
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -90,7 +87,7 @@ def read_vqgan(path: PathLike) -> VqganTokenizer:
             raise FileNotFoundError(f"{path}: expected {' or '.join(DIFFUSERS_FILES)} in the folder of a VQModel")
     else:
         file = path
-    content = _safetensors(file) if file.suffix == ".safetensors" else read_checkpoint(file, classes=LIGHTNING_CLASSES)
+    content = _safetensors(file) if file.suffix == ".safetensors" else read_checkpoint(file)
     settings = file.parent / "config.json"
     try:
         state = state_dict_of(content)
@@ -106,7 +103,7 @@ def vqgan_from_state(state: Mapping[str, Tensor], *, groups: int = 32) -> VqganT
     The result is frozen, in evaluation mode, float32, and shares no memory with `state`.
 
     Raises:
-        ValueError: another kind of model or quantiser; or listing every missing, unexpected and mis-shaped key.
+        ValueError: another kind of model or quantiser; weights that are missing, unexpected or of another shape.
     """
     layout = layout_of(state)
     given = {key: value for key, value in state.items() if not key.startswith(_LEFT_OUT)}
@@ -116,18 +113,20 @@ def vqgan_from_state(state: Mapping[str, Tensor], *, groups: int = 32) -> VqganT
     with torch.device("meta"):
         tokenizer = VqganTokenizer(config)
     levels = len(config.channels)
-    wanted = {official_name(n, layout, levels): (n, tensor.shape) for n, tensor in tokenizer.state_dict().items()}
+    names = {name: official_name(name, layout, levels) for name in tokenizer.state_dict()}
     if layout == "taming":
         # Attention is made of 1x1 convolutions there, and of linear layers here.
-        given = {key: _as_linear(value) if _is_linear(wanted, key) else value for key, value in given.items()}
-    tokenizer.load_state_dict(fit(given, wanted, "VQGAN weights"), assign=True)
-    return tokenizer.requires_grad_(False).eval()
+        for name, theirs in names.items():
+            if ".attention" in name and theirs in given and given[theirs].ndim == 4:
+                given[theirs] = given[theirs].flatten(1)
+    fit(given, names, tokenizer, "VQGAN")
+    return tokenizer
 
 
 def layout_of(state: Mapping[str, Tensor]) -> Layout:
-    """Which layout the names have.
+    """The layout of the names.
 
-    Raises ValueError for neither, and for quantisers whose tokens are not the nearest of a codebook's rows.
+    Raises ValueError for another layout, and for quantisers whose tokens are not the nearest rows of a codebook.
     """
     if "quantize.embed.weight" in state:
         raise ValueError("a Gumbel-softmax quantiser (quantize.embed); expected quantize.embedding, nearest codes")
@@ -141,7 +140,7 @@ def layout_of(state: Mapping[str, Tensor]) -> Layout:
 
 
 def vqgan_config(state: Mapping[str, Tensor], layout: Layout, groups: int = 32) -> VqganConfig:
-    """Sizes of the model with these weights. Raises ValueError where the weights that tell them are missing."""
+    """Sizes of the model with these weights. Raises ValueError where one that decides them is missing."""
 
     def key(name: str) -> str:
         return official_name(name, layout, 1)
@@ -202,7 +201,7 @@ def official_name(name: str, layout: Layout, levels: int) -> str:
 def diffusers_groups(path: PathLike) -> int:
     """The groups of each normalisation by the config.json of a `VQModel`.
 
-    Raises ValueError for another class, and for settings of it that this project does not build.
+    Raises ValueError for another class, and for settings that are not supported.
     """
     try:
         settings: Any = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -232,11 +231,3 @@ def _new_attention(key: str) -> str:
         return f"{match[1]}.{_OLD_ATTENTION[match[2]]}."
 
     return re.sub(rf"(attentions\.\d+)\.({'|'.join(_OLD_ATTENTION)})\.", rename, key)
-
-
-def _is_linear(wanted: Mapping[str, tuple[str, torch.Size]], key: str) -> bool:
-    return key in wanted and ".attention" in wanted[key][0] and wanted[key][0].endswith(".weight")
-
-
-def _as_linear(weight: Tensor) -> Tensor:
-    return weight.flatten(1) if weight.ndim == 4 else weight

@@ -17,22 +17,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from gss.convert.backbone_config import backbone_config
+from gss.convert.names import IN_INDEX
 from gss.convert.official import convert_official
 from gss.model.backbones.image_encoder import ImageEncoder
 from gss.model.gss import GSS
+from tests.official.configurations import backbone_of, palette_of, recipe_of
 
 NAMED = os.environ.get("GSS_OFFICIAL_FIXTURES")
 FOLDER = Path(NAMED) if NAMED else Path(__file__).parent / "recorded"
-# The recorded small heads differ from the official classes in the size of the dVAE alone.
-HEADS = {
-    "ff": "GenerativeSegHeadFF",
-    "ffsf": "GenerativeSegHeadFFSingleFusion",
-    "ftw": "GenerativeSegHeadFTW",
-    "TinyFF": "GenerativeSegHeadFF",
-    "TinyFFSF": "GenerativeSegHeadFFSingleFusion",
-    "TinyFTW": "GenerativeSegHeadFTW",
-}
 
 
 @dataclass
@@ -93,13 +85,24 @@ def head_model(recording: Recording) -> tuple[GSS, tuple[int, ...]]:
     The recordings start at the backbone's maps. HRNet is the backbone that can have any channels; its weights are
     random, and what is compared does not pass through it.
     """
-    head = {**recording.config["kwargs"], "type": HEADS[recording.config["head"]]}
+    head = head_of(recording)
     order = head["in_index"]
     channels = [head["in_channels"][order.index(level)] for level in range(len(order))]
     backbone = {"type": "HRNet", "extra": hrnet_layout(channels), "norm_cfg": {"type": "BN"}}
-    state = {f"backbone.{k}": v for k, v in ImageEncoder(backbone_config(backbone)).backbone.state_dict().items()}
+    state = {f"backbone.{k}": v for k, v in ImageEncoder(backbone_of(backbone)).backbone.state_dict().items()}
     state |= {f"decode_head.{k}": v for k, v in recording.weights.items()}
-    return convert_official(state, {"backbone": backbone, "decode_head": head}), tuple(order)
+    return official_model(state, {"backbone": backbone, "decode_head": head}), tuple(order)
+
+
+def head_of(recording: Recording) -> dict[str, Any]:
+    """The official arguments of a recorded head, its kind as `type`."""
+    return {**recording.config["kwargs"], "type": recording.config["head"]}
+
+
+def official_model(state: dict[str, Tensor], config: dict[str, Any]) -> GSS:
+    """The model with official weights of an official configuration."""
+    head = config["decode_head"]
+    return convert_official(state, recipe_of(config), palette_of(head), head.get("in_index", IN_INDEX))
 
 
 def hrnet_layout(channels: list[int]) -> dict[str, Any]:
@@ -113,9 +116,3 @@ def hrnet_layout(channels: list[int]) -> dict[str, Any]:
             "num_channels": channels[:branches],
         }
     return stages
-
-
-def whole_config(recording: Recording) -> dict[str, Any]:
-    """The official configuration of a recorded segmentor."""
-    model = recording.config["model"]
-    return {**model, "decode_head": {**model["decode_head"], "type": HEADS[model["decode_head"]["type"]]}}

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gss.convert.backbone_config import backbone_config
 from gss.convert.backbones import load_official_backbone
 from gss.model.backbones.image_encoder import ImageEncoder
 from tests.official.compare import assert_near
+from tests.official.configurations import backbone_of
 from tests.official.recordings import Recording, by_name, files, load, load_json
 
 TYPES = {"swin": "SwinTransformer", "resnet": "ResNetV1c", "hrnet": "HRNet"}
@@ -72,7 +72,7 @@ def recorded(request: pytest.FixtureRequest) -> Recording:
 
 @pytest.fixture
 def encoder(recorded: Recording) -> ImageEncoder:
-    encoder = ImageEncoder(backbone_config({"type": TYPES[recorded.kind], **recorded.config["kwargs"]}))
+    encoder = ImageEncoder(backbone_of({"type": TYPES[recorded.kind], **recorded.config["kwargs"]}))
     load_official_backbone(encoder.backbone, recorded.weights)
     return encoder.eval()
 
@@ -112,7 +112,7 @@ def test_full_size_names_and_shapes(path: Path) -> None:
     content = load_json(path)
     (name,) = (name for name in FULL_SIZE if f"_{name}_" in path.stem)
     with torch.device("meta"):
-        encoder = ImageEncoder(backbone_config(FULL_SIZE[name]))
+        encoder = ImageEncoder(backbone_of(FULL_SIZE[name]))
         official = {
             key.removeprefix("backbone."): torch.empty(shape)
             for key, shape in content["shapes"].items()

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from gss.convert.model_config import gss_arguments
 from gss.convert.names import official_name
+from gss.convert.recipes import gss_arguments
 from gss.model.gss import GSS
 from gss.palette import get_palette
 from gss.training.parameter_groups import parameter_groups
 from gss.training.stages import InverseTraining, PriorTraining
 from tests.official.compare import assert_same
+from tests.official.configurations import recipe_of
 from tests.official.recordings import FOLDER, load_json
 
 DECAY = 0.01
@@ -46,25 +47,18 @@ def small_model(names: list[str]) -> GSS:
     sizes = {"n_hid": 4, "n_blk_per_group": max(blocks, 1), "vocab_size": 8}
     head: dict[str, Any] = {
         "type": f"GenerativeSegHead{kind}",
-        "in_channels": [8, 4, 16, 32],
-        "in_index": [1, 0, 2, 3],
-        "num_classes": palette.num_classes,
-        "palette": [*palette.colors, palette.ignore_color],
         "channels": 4,
         "indice_seg_channel": 4,
         "indice_cls_channel": 4,
         "swin_depth": count(names, r"decode_head\.transformer_block\.blocks\.(\d+)\."),
         "swin_num_head": 1,
         "swin_window_size": 2,
-        "loss_decode": {"type": "CrossEntropyLoss"},
         "d_vae": {"enc": sizes, "dec": {**sizes, "n_init": 4}},
     }
     if learned:
         head |= {"post_seg_channel": 4, "post_swin_num_head": 1, "post_swin_window_size": 2}
         head["post_swin_depth"] = count(names, r"decode_head\.post_transformer_block\.blocks\.(\d+)\.")
-    else:
-        head["loss_decode"] = [{"type": "CrossEntropyLoss", "loss_name": n} for n in ("loss_ce", "loss_ce_pixel")]
-    return GSS(**gss_arguments({"backbone": backbone, "decode_head": head}))
+    return GSS(**gss_arguments(recipe_of({"backbone": backbone, "decode_head": head}), palette))
 
 
 def grouped(stage: torch.nn.Module) -> tuple[set[str], set[str]]:

@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from gss.convert.model_config import inference_config
-from gss.convert.official import convert_official
 from gss.model.gss import GSS
 from gss.model.views.predict import predict_labels
 from gss.training.stages import InverseTraining, PriorTraining
 from tests.official.compare import assert_equal, assert_near
-from tests.official.recordings import Recording, by_name, files, load, whole_config
+from tests.official.configurations import inference_of, loss_weights
+from tests.official.recordings import Recording, by_name, files, load, official_model
 
 
 @pytest.fixture(params=files("11_e2e_*.npz"), ids=by_name)
@@ -23,7 +22,7 @@ def recording(request: pytest.FixtureRequest) -> Recording:
 
 @pytest.fixture
 def model(recording: Recording) -> GSS:
-    return convert_official(recording.weights, whole_config(recording))
+    return official_model(recording.weights, recording.config["model"])
 
 
 def scores_of(model: GSS, pixels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -40,7 +39,7 @@ def test_scores(recording: Recording, model: GSS) -> None:
 
 def test_class_map(recording: Recording, model: GSS) -> None:
     """Windows, if the configuration has them, then the size of the original photo."""
-    settings = inference_config(whole_config(recording))
+    settings = inference_of(recording.config["model"])
     height, width = recording.config["ori_shape"]
     found = predict_labels(
         lambda pixels, size: scores_of(model, pixels, size), recording.inputs["img"], settings, (height, width)
@@ -60,6 +59,9 @@ def test_losses(recording: Recording, model: GSS) -> None:
             assert_near(name, "losses", config.token_loss * losses["token"], wanted["loss_ce"])
             assert_near(name, "losses", config.pixel_loss * losses["pixel"], wanted["loss_ce_pixel"])
         else:
-            losses = InverseTraining(model, weights).eval().losses(maps, labels)
-            assert_near(name, "losses", losses["loss"], wanted["loss_ce"])
+            loss = InverseTraining(model, weights).eval().losses(maps, labels)["loss"]
+            scale = loss_weights(recording.config["model"]["decode_head"])
+            for loss_name, weight in scale.items():
+                assert_near(name, "losses", weight * loss, wanted[loss_name])
+            losses = {"loss": sum(scale.values()) * loss}
     assert_near(name, "losses", losses["loss"], recording.outputs["loss_total"])

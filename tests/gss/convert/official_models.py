@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,60 +11,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gss.convert.model_config import gss_arguments
+from gss.config import DalleConfig, Recipe
+from gss.config.loading import load_recipe, recipe_to_yaml
 from gss.convert.names import official_names, to_official
+from gss.convert.recipes import gss_arguments
 from gss.model.gss import GSS
 from gss.model.swin import relative_position_index
-from gss.palette import get_palette
 
-CE = "CrossEntropyLoss"
-NORM = {"type": "SyncBN", "requires_grad": True}
-BACKBONES: dict[str, tuple[dict[str, Any], list[int]]] = {
-    "swin": (
-        {
-            "type": "SwinTransformer",
-            "embed_dims": 4,
-            "depths": [1, 2, 1, 1],
-            "num_heads": [1, 2, 1, 2],
-            "window_size": 3,
-            "drop_path_rate": 0.3,
-        },
-        [4, 8, 16, 32],
-    ),
-    "r18": (
-        {
-            "type": "ResNetV1c",
-            "depth": 18,
-            "stem_channels": 4,
-            "base_channels": 4,
-            "strides": (1, 2, 1, 1),
-            "dilations": (1, 1, 2, 4),
-            "contract_dilation": True,
-            "norm_cfg": NORM,
-        },
-        [4, 8, 16, 32],
-    ),
+BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
+    "swin": ("swin-l", {"embed_dim": 4, "depths": [1, 2, 1, 1], "num_heads": [1, 2, 1, 2], "window_size": 3}),
+    "r18": ("r101", {"depth": 18, "stem_channels": 4, "base_channels": 4}),
     "hrnet": (
+        "hrnet-w48",
         {
-            "type": "HRNet",
-            "norm_cfg": NORM,
-            "extra": {
-                "stage1": {"num_modules": 1, "block": "BOTTLENECK", "num_blocks": (1,), "num_channels": (4,)},
-                **{
-                    f"stage{n}": {
-                        "num_modules": 1 + (n == 3),
-                        "block": "BASIC",
-                        "num_blocks": (1,) * n,
-                        "num_channels": (4, 6, 8, 10)[:n],
-                    }
-                    for n in (2, 3, 4)
-                },
-            },
+            "stages": [
+                {
+                    "modules": 1 + (n == 3),
+                    "blocks": [1] * n,
+                    "channels": [4, 6, 8, 10][:n],
+                    "block": "basic" if n > 1 else "bottleneck",
+                }
+                for n in (1, 2, 3, 4)
+            ]
         },
-        [4, 6, 8, 10],
     ),
 }
-# Head, backbone, palette, depth of the trunk, depth of X^-1.
+PRIOR = {
+    "level_channels": 3,
+    "trunk_channels": 8,
+    "swin_channels": 8,
+    "head_channels": 5,
+    "swin_heads": 2,
+    "window": 3,
+}
+DVAE = DalleConfig(codes=7, encoder_width=4, decoder_width=4, code_dim=6, encoder_blocks=1, decoder_blocks=1)
+# Head of the official code, backbone, palette, depth of the trunk, depth of X^-1.
 LAYOUTS = {
     "gss-ff_swin_cityscapes": ("FF", "swin", "cityscapes", 2, 0),
     "gss-ff_r_cityscapes": ("FF", "r18", "cityscapes", 3, 0),
@@ -78,43 +60,37 @@ LAYOUTS = {
 }
 
 
-def official_config(layout: str) -> dict[str, Any]:
-    """The official configuration of a small model of that layout."""
-    kind, backbone, palette_name, depth, post_depth = LAYOUTS[layout]
-    settings, channels = BACKBONES[backbone]
-    palette = get_palette(palette_name)
-    head: dict[str, Any] = {
-        "type": f"GenerativeSegHead{kind}",
-        "in_channels": [channels[level] for level in (1, 0, 2, 3)],
-        "in_index": [1, 0, 2, 3],
-        "channels": 3,
-        "num_classes": palette.num_classes,
-        "palette": [*palette.colors, palette.ignore_color],
-        "indice_seg_channel": 8,
-        "indice_cls_channel": 5,
-        "swin_num_head": 2,
-        "swin_depth": depth,
-        "swin_window_size": 3,
-        "dropout_ratio": 0.1,
-        "norm_cfg": NORM,
-        "loss_decode": [
-            {"type": CE, "loss_name": "loss_ce", "loss_weight": 0.8},
-            {"type": CE, "loss_name": "loss_ce_pixel", "loss_weight": 0.2},
-        ],
-        "d_vae": {
-            "enc": {"n_hid": 4, "n_blk_per_group": 1, "vocab_size": 7},
-            "dec": {"n_hid": 4, "n_init": 6, "n_blk_per_group": 1, "vocab_size": 7},
-        },
-    }
-    if post_depth:
-        head |= {"post_seg_channel": 4, "post_swin_num_head": 2, "post_swin_depth": post_depth}
-        head |= {"post_swin_window_size": 3, "loss_decode": {"type": CE, "loss_weight": 1.0}}
-    return {"type": "EncoderDecoder", "backbone": settings, "decode_head": head}
+def official_recipe(layout: str) -> str:
+    """The name of the shipped recipe of that layout."""
+    _, backbone, palette, _, post_depth = LAYOUTS[layout]
+    return f"official-{palette}-{'ft-w' if post_depth else 'ff'}-{BACKBONES[backbone][0]}"
+
+
+def small_recipe(layout: str) -> Recipe:
+    """The shipped recipe of that layout, made small."""
+    _, backbone, _, depth, post_depth = LAYOUTS[layout]
+    recipe = load_recipe(official_recipe(layout))
+    inverse = replace(recipe.inverse, channels=4, heads=2, depth=post_depth, window=3)
+    return replace(
+        recipe,
+        name=f"small {recipe.name}",
+        backbone=recipe.backbone | BACKBONES[backbone][1],
+        tokenizer=DVAE,
+        prior=replace(recipe.prior, **PRIOR, swin_depth=depth),
+        inverse=inverse if post_depth else recipe.inverse,
+    )
+
+
+def recipe_file(layout: str, folder: Path) -> str:
+    """A file with the small recipe, for --recipe."""
+    path = folder / "small.yaml"
+    path.write_text(recipe_to_yaml(small_recipe(layout)))
+    return str(path)
 
 
 def small_model(layout: str, seed: int = 0) -> GSS:
     """Our model of that layout, every weight and statistic random, so that no two are alike."""
-    model = GSS(**gss_arguments(official_config(layout)))
+    model = GSS(**gss_arguments(small_recipe(layout)))
     generator = torch.Generator().manual_seed(seed)
     for name, value in model.state_dict().items():
         if value.is_floating_point():

@@ -5,26 +5,27 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gss.convert.backbone_config import backbone_config
 from gss.convert.backbones import load_official_backbone, load_pretrained, load_pretrained_file
-from gss.convert.swin import merging_order, swin_names
+from gss.convert.names import OUR_BACKBONE, official_names, sources
+from gss.convert.swin import merging_order, official_merging_order
 from gss.model.backbones.image_encoder import ImageEncoder
 from gss.model.swin import relative_position_index
 
 SWIN = {
-    "type": "SwinTransformer",
-    "embed_dims": 4,
-    "depths": (1, 2, 1, 1),
-    "num_heads": (1, 2, 2, 2),
+    "model_type": "swin",
+    "embed_dim": 4,
+    "depths": [1, 2, 1, 1],
+    "num_heads": [1, 2, 2, 2],
     "window_size": 3,
     "mlp_ratio": 2,
+    "out_features": ["stage1", "stage2", "stage3", "stage4"],
 }
-RESNET = {"type": "ResNetV1c", "depth": 18, "stem_channels": 4, "base_channels": 2}
+RESNET = {"model_type": "resnet_v1c", "depth": 18, "stem_channels": 4, "base_channels": 2}
 
 
 def swin(window: int = 3) -> nn.Module:
     torch.manual_seed(window)
-    backbone = ImageEncoder(backbone_config(SWIN | {"window_size": window})).backbone
+    backbone = ImageEncoder(SWIN | {"window_size": window}).backbone
     for parameter in backbone.parameters():
         nn.init.normal_(parameter)
     return backbone.eval()
@@ -32,14 +33,11 @@ def swin(window: int = 3) -> nn.Module:
 
 def official_swin(backbone: nn.Module, window: int = 3) -> dict[str, Tensor]:
     """The official tensors that `backbone` comes from: one query-key-value, patches in (c, row, column) order."""
-    state = backbone.state_dict()
+    state = {OUR_BACKBONE + name: value for name, value in backbone.state_dict().items()}
     official = {}
-    for name, ours in swin_names(state).items():
-        value = torch.cat([state[key] for key in ours])
-        if ".downsample." in name:
-            channels = value.shape[-1] // 4
-            value = torch.stack([value[..., part * channels : (part + 1) * channels] for part in (0, 2, 1, 3)], -1)
-            value = value.flatten(-2)
+    for name, ours in sources(official_names(state)).items():
+        name, value = name.removeprefix("backbone."), torch.cat([state[key] for key in ours])
+        value = official_merging_order(value) if ".downsample." in name else value
         official[name] = value
         if name.endswith("_table"):
             official[name.replace("_bias_table", "_index")] = relative_position_index(window)
@@ -62,7 +60,7 @@ def test_merging_order() -> None:
 
 
 def test_swin_survives_the_round_trip() -> None:
-    source, target = swin(), ImageEncoder(backbone_config(SWIN)).backbone.eval()
+    source, target = swin(), ImageEncoder(SWIN).backbone.eval()
     load_official_backbone(target, official_swin(source))
     assert same_maps(source, target)
 
@@ -100,8 +98,7 @@ def test_a_classifier_starts_a_backbone(tmp_path: Path) -> None:
 
 def test_a_recipe_starts_from_a_published_resnet(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    config = backbone_config(RESNET)
-    source, target = ImageEncoder(config), ImageEncoder(config)
+    source, target = ImageEncoder(RESNET), ImageEncoder(RESNET)
     # older files have no counters
     weights = {k: v + 1 for k, v in source.backbone.state_dict().items() if "num_batches" not in k}
     torch.save(weights | {"fc.weight": torch.ones(10, 16)}, tmp_path / "resnet.pth")
@@ -113,16 +110,16 @@ def test_a_recipe_starts_from_a_published_resnet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"state_dict": {"stem.0.weight": 3}}, r"not tensors: stem\.0\.weight \(int\)"),
+        ({"state_dict": {"stem.0.weight": 3}}, r"expected a state dict of tensors, got int for stem\.0\.weight"),
         ({}, r"missing: stem\.0\.weight, stem\.1\.weight, "),
-        ([1, 2], "expected a mapping of names to tensors"),
-        ({"model": "resnet"}, "expected a mapping of names to tensors"),
+        ([1, 2], "expected a state dict, a mapping of names to tensors, got list"),
+        ({"model": "resnet"}, "expected a state dict of tensors, got str for model"),
     ],
 )
 def test_files_without_the_weights(tmp_path: Path, content: Any, message: str) -> None:
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(ValueError, match=message):
-        load_pretrained(ImageEncoder(backbone_config(RESNET)), str(tmp_path / "x.pth"))
+        load_pretrained(ImageEncoder(RESNET), str(tmp_path / "x.pth"))
 
 
 def test_a_file_that_would_run_something_is_refused(tmp_path: Path) -> None:
@@ -132,36 +129,5 @@ def test_a_file_that_would_run_something_is_refused(tmp_path: Path) -> None:
 
     torch.save({"state_dict": {"stem.0.weight": Hostile()}}, tmp_path / "x.pth")
     with pytest.raises(ValueError, match="not a readable torch checkpoint"):
-        load_pretrained(ImageEncoder(backbone_config(RESNET)), str(tmp_path / "x.pth"))
+        load_pretrained(ImageEncoder(RESNET), str(tmp_path / "x.pth"))
     assert not (tmp_path / "executed").exists()
-
-
-def test_official_defaults() -> None:
-    assert backbone_config({"type": "ResNetV1c", "depth": 50, "frozen_stages": 4}) == {
-        "model_type": "resnet_v1c",
-        "depth": 50,
-        "stem_channels": 64,
-        "base_channels": 64,
-        "strides": [1, 2, 2, 2],
-        "dilations": [1, 1, 1, 1],
-        "contract_dilation": False,
-        "sync_batch_norm": False,
-    }
-
-
-@pytest.mark.parametrize(
-    ("official", "message"),
-    [
-        ({"type": "MixVisionTransformer"}, "backbone.type: expected SwinTransformer, ResNetV1c or HRNet, got 'MixVis"),
-        ({"type": "ResNetV1c"}, "backbone.depth: ResNetV1c needs it"),
-        (RESNET | {"style": "caffe"}, "backbone.style: expected 'pytorch', the only value built here, got 'caffe'"),
-        (RESNET | {"groups": 32}, "backbone.groups: unknown key of ResNetV1c"),
-        (RESNET | {"norm_cfg": {"type": "GN"}}, "backbone.norm_cfg: expected BN or SyncBN, got 'GN'"),
-        (SWIN | {"use_abs_pos_embed": True}, "backbone.use_abs_pos_embed: expected False"),
-        (SWIN | {"strides": (2, 2, 2, 2)}, r"backbone.strides: expected \[4, 2, 2, 2\]"),
-        ({"type": "HRNet", "extra": {"stage1": {"block": "BASIC"}}}, "backbone.extra.stage1: lacks num_modules, num_b"),
-    ],
-)
-def test_configurations_that_are_not_built(official: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        backbone_config(official)

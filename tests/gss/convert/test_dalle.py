@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gss.config import DalleConfig
 from gss.convert.dalle import dalle_from_state, module_state, official_name, read_dalle
-from gss.convert.machine import Inert
+from gss.io.checkpoints import Inert
 from gss.model.tokenizers.dalle import DalleTokenizer
 
 CONFIG = DalleConfig(codes=12, encoder_width=8, decoder_width=4, code_dim=5, encoder_blocks=2, decoder_blocks=3)
@@ -29,15 +29,13 @@ def assert_same(got: DalleTokenizer, wanted: DalleTokenizer) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def test_state_dict_behind_a_prefix() -> None:
+def test_state_dict() -> None:
     tokenizer, state = official_state()
-    prefixed = {f"decode_head.d_vae.{key}": value for key, value in state.items()}
-    prefixed["decode_head.conv_seg.weight"] = torch.ones(1)
-    got = dalle_from_state(prefixed, prefix="decode_head.d_vae.")
+    got = dalle_from_state(state)
     assert_same(got, tokenizer)
     assert not got.training and not any(parameter.requires_grad for parameter in got.parameters())
     # No memory is shared: what happens to the checkpoint afterwards does not matter.
-    prefixed["decode_head.d_vae.encoder.blocks.input.b"].fill_(7)
+    state["encoder.blocks.input.b"].fill_(7)
     assert not (got.encoder.input.bias == 7).any()
 
 
@@ -56,10 +54,10 @@ def test_every_problem_is_listed() -> None:
     with pytest.raises(ValueError) as caught:
         dalle_from_state(state)
     message = str(caught.value)
-    assert "missing encoder.blocks.group_2.block_1.id_path.w" in message
-    assert "unexpected decoder.blocks.group_5.block_1.id_path.w" in message
-    assert "mis-shaped encoder.blocks.output.conv.b: expected (12,), got (13,)" in message
-    assert "mistyped decoder.blocks.output.conv.b: expected floating numbers, got torch.int64" in message
+    assert "1 missing: encoder.blocks.group_2.block_1.id_path.w" in message
+    assert "1 unexpected: decoder.blocks.group_5.block_1.id_path.w" in message
+    assert "1 of another shape: encoder.blocks.output.conv.b (13,) instead of (12,)" in message
+    assert "1 no floating numbers: decoder.blocks.output.conv.b (torch.int64)" in message
 
 
 @pytest.mark.parametrize(("value", "message"), [(None, "missing decoder.blocks.input.w"), (torch.ones(3), "shape")])
@@ -138,23 +136,25 @@ def test_no_state_dict(content: object, tmp_path: Path) -> None:
         read_dalle(tmp_path / "encoder.pkl", tmp_path / "decoder.pkl")
 
 
-def inert(**modules: object) -> Inert:
-    return Inert("some.Module", {"_parameters": {}, "_buffers": {}, "_modules": modules})
+def inert(**attributes: object) -> Inert:
+    module = Inert()
+    module.attributes = attributes
+    return module
+
+
+def module(**modules: object) -> Inert:
+    return inert(_parameters={}, _buffers={}, _modules=modules)
 
 
 def test_odd_modules_are_refused() -> None:
-    shared = inert()
-    loop = inert()
-    loop.attributes["_modules"]["itself"] = loop
-    for module, message in (
-        (inert(a=shared, b=shared), "appears twice"),
+    shared, loop = module(), module()
+    loop.attributes["_modules"] = {"itself": loop}
+    for odd, message in (
+        (module(a=shared, b=shared), "appears twice"),
         (loop, "appears twice"),
-        (inert(a=3), "expected a module, got int"),
-        (Inert("some.Module"), "_parameters are no dict"),
-        (
-            Inert("some.Module", {"_parameters": {"w": "text"}, "_buffers": {}, "_modules": {}}),
-            "expected a tensor, got str",
-        ),
+        (module(a=3), "expected a module, got int"),
+        (inert(), "_parameters are no dict"),
+        (inert(_parameters={"w": "text"}, _buffers={}, _modules={}), "expected a tensor, got str"),
     ):
         with pytest.raises(ValueError, match=message):
-            module_state(module)
+            module_state(odd)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 import gss
 from gss.cli import main
-from tests.gss.convert.official_models import official_weights, save_checkpoint, small_model
+from gss.convert.official import convert_official, official_state
+from tests.gss.convert.official_models import official_weights, recipe_file, save_checkpoint, small_model, small_recipe
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["zip", "legacy"])
@@ -23,7 +25,7 @@ def convert(content: bytes, folder: Path, capsys: pytest.CaptureFixture[str]) ->
     """Whether the conversion gave a run; anything but that and an error in words fails here."""
     path, run = folder / "damaged.pth", folder / "run"
     path.write_bytes(content)
-    code = main(["convert", str(path), "--out", str(run)])
+    code = main(["convert", str(path), "--recipe", recipe_file("gss-ff_r_cityscapes", folder), "--out", str(run)])
     error = capsys.readouterr().err
     if code == 0:
         assert error == ""
@@ -68,3 +70,32 @@ def test_two_files_of_which_one_is_damaged(
     assert main(["convert", *arguments, "--out", str(tmp_path / "run")]) == 1
     assert f"{damaged}: not a readable torch checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def weights() -> dict[str, Tensor]:
+    return official_weights(small_model("gss-ff_swin_cityscapes"))
+
+
+def test_names_that_are_no_names(weights: dict[str, Tensor]) -> None:
+    for name in ("decode_head.\x1b[2J", "decode_head." + "x" * 200, 3):
+        with pytest.raises(ValueError, match="names of at most 200 printable characters"):
+            official_state({**weights, name: torch.ones(1)})
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("decode_head.transformer_block.blocks.0.attn.w_msa.relative_position_bias_table", (25, 0)),
+        ("decode_head.transformer_block.blocks.0.attn.w_msa.relative_position_bias_table", (1 << 50, 2)),
+        ("decode_head.conv_before_seg.conv.weight", (5, 8)),
+        ("decode_head.fusion_conv.conv.weight", (1 << 40, 12, 1, 1)),
+        ("decode_head.d_vae.encoder.blocks.input.w", (1 << 20, 3, 7, 7)),
+        ("backbone.patch_embed.projection.weight", (1 << 20, 3, 4, 4)),
+    ],
+)
+def test_shapes_that_mislead(name: str, shape: tuple[int, ...], weights: dict[str, Tensor]) -> None:
+    """Whatever size they claim, nothing of it is allocated."""
+    weights[name] = torch.zeros(1).expand(shape) if shape[-1] else torch.zeros(shape)
+    with pytest.raises(ValueError, match=f"1 of another shape: {name}"):
+        convert_official(weights, small_recipe("gss-ff_swin_cityscapes"))

@@ -9,10 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gss.convert.machine import Inert
-from gss.convert.numpy_values import NumberArray, NumberType
-from gss.convert.pickles import read_checkpoint
-from tests.gss.convert.checkpoint_files import archive, example, legacy, read, same, saved, tensor_pickle
+from gss.io.checkpoints import Inert, read_checkpoint
+from tests.gss.io.checkpoint_files import archive, example, legacy, read, same, saved, tensor_pickle
 
 FORMS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 EXAMPLES = settings(
@@ -29,7 +27,6 @@ def test_what_torch_saves_comes_back(zipped: bool, tmp_path: Path) -> None:
     got = read(tmp_path, saved(wanted, zipped))
     assert same(got, wanted)
     assert isinstance(got["state_dict"], OrderedDict)
-    assert not got["state_dict"]["c"].requires_grad
     # Two views of one storage still share it, and writing leaves the file alone.
     got["state_dict"]["a"][0, 2] = 99
     assert got["state_dict"]["b"][0, 0] == 99
@@ -48,26 +45,20 @@ def test_the_attributes_of_a_state_dict_do_not_hinder(zipped: bool, tmp_path: Pa
 
 
 @FORMS
-def test_numbers_of_numpy_come_back_as_numbers(zipped: bool, tmp_path: Path) -> None:
-    wanted = {"score": np.float64(0.78), "half": np.float16(0.5), "count": np.int64(-3), "done": np.bool_(True)}
-    content = {**wanted, "big-endian": np.array([1, 2], dtype=">i2"), "palette": np.arange(6, dtype="u1").reshape(2, 3)}
-    got = read(tmp_path, saved(content, zipped))
-    assert {name: got[name] for name in wanted} == {name: value.item() for name, value in wanted.items()}
-    assert all(type(got[name]) in (int, float, bool) for name in wanted)
-    assert got["palette"] == NumberArray((2, 3), NumberType("u1"), bytes(range(6)))
-    assert got["big-endian"] == NumberArray((2,), NumberType("i2", ">"), bytes([0, 1, 0, 2]))
-
-
-@FORMS
-def test_whole_modules_are_inert(zipped: bool, tmp_path: Path) -> None:
-    module = torch.nn.Linear(2, 3)
-    content = saved(module, zipped)
+def test_other_classes_are_inert(zipped: bool, tmp_path: Path) -> None:
+    """Numbers and arrays of numpy are left beside the weights by training tools; nothing here reads them."""
+    numpy = {"score": np.float64(0.78), "done": np.bool_(True), "palette": np.arange(6, dtype=">i2").reshape(2, 3)}
+    got = read(tmp_path, saved({**numpy, "weight": torch.ones(2)}, zipped))
+    assert all(isinstance(got[name], Inert) for name in numpy) and torch.equal(got["weight"], torch.ones(2))
+    module = torch.nn.Sequential(torch.nn.MaxPool2d(2), torch.nn.Sequential(torch.nn.ReLU(), torch.nn.MaxPool2d(3)))
+    module.register_parameter("weight", torch.nn.Parameter(torch.arange(3.0)))
+    got = read(tmp_path, saved([module, module], zipped))
+    assert got[0] is got[1] and isinstance(got[0], Inert) and type(got[0]).__name__ == "Sequential"
+    assert torch.equal(got[0].attributes["_parameters"]["weight"], module.weight)
+    inner = got[0].attributes["_modules"]["1"].attributes["_modules"]["1"]
+    assert type(inner).__module__ == "torch.nn.modules.pooling" and inner.attributes["kernel_size"] == 3
     with pytest.raises(ValueError, match=r"'torch\.nn\.modules\.linear\.Linear' is not allowed"):
-        read(tmp_path, content)
-    got = read(tmp_path, content, classes=["torch.nn.modules.linear.Linear"])
-    assert isinstance(got, Inert) and got.name == "torch.nn.modules.linear.Linear"
-    assert got.attributes["in_features"] == 2
-    assert torch.equal(got.attributes["_parameters"]["weight"], module.weight)
+        read(tmp_path, saved(torch.nn.Linear(2, 3), zipped))
 
 
 @FORMS
@@ -92,16 +83,16 @@ def test_missing_files_stay_missing(tmp_path: Path) -> None:
 def readable_or_refused(tmp_path: Path, content: bytes) -> None:
     """Any other exception fails the test."""
     try:
-        read(tmp_path, content, classes=["torch.nn.modules.linear.Linear"])
+        read(tmp_path, content)
     except ValueError as error:
-        assert "not a readable torch checkpoint" in str(error)
+        assert "not a readable torch checkpoint" in str(error) and "\n" not in str(error)
 
 
 @FORMS
 @EXAMPLES
 @given(data=st.data())
 def test_damaged_files(zipped: bool, data: st.DataObject, tmp_path: Path) -> None:
-    content = bytearray(saved([example(), torch.nn.Linear(2, 2)], zipped))
+    content = bytearray(saved([example(), torch.nn.Sequential(torch.nn.ReLU())], zipped))
     for _ in range(data.draw(st.integers(1, 6))):
         position = data.draw(st.integers(0, len(content) - 1))
         content[position] = data.draw(st.integers(0, 255))
@@ -132,7 +123,7 @@ INSTRUCTIONS = [
     *[f"c{name}\n".encode() for name in ("torch\nSize", "torch\nFloatStorage", "torch\ndevice", "_codecs\nencode")],
     *[f"c{name}\n".encode() for name in ("collections\nOrderedDict", "__builtin__\nset", "__builtin__\nbytes")],
     *[f"ctorch._utils\n_rebuild_{name}\n".encode() for name in ("tensor_v2", "parameter")],
-    b"ctorch.nn.modules.linear\nLinear\n",
+    b"ctorch.nn.modules.activation\nReLU\n",
     tensor_pickle(4, 0, (4,), (1,))[2:-1],
 ]
 
