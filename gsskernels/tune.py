@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from gsskernels import _dispatch
+from gsskernels.reference.cross_entropy import CrossEntropyOptions
 
 if TYPE_CHECKING:
     from gsskernels.triton.plan import Architecture
@@ -69,12 +70,12 @@ class Problem:
         x = torch.randn(self.rows, self.features, **options).to(dtype)
         table = torch.randn(self.codes, self.features, **options).to(dtype)
         target = torch.randint(0, self.codes, (self.rows,), **options)
-        loss = (target, None, 1, -100, 0.0, "none", (False, False, False))
+        options_of_loss = CrossEntropyOptions(dim=1, reduction="none")
         calls: dict[str, Callable[[], Tensor]] = {
             "nearest_code": lambda: backend.nearest_code(x, table, 1, None),
             "nearest_code as tf32": lambda: backend.nearest_code(x, table, 1, "tf32"),
             "linear_sample": lambda: backend.linear_sample(x, table, None, 1.0, 0, 1),
-            "linear_cross_entropy": lambda: backend.linear_cross_entropy(x, table, *loss)[0],
+            "linear_cross_entropy": lambda: backend.linear_cross_entropy(x, table, target, None, options_of_loss)[0],
         }
         return calls[self.op]
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from gsskernels.reference import cross_entropy as reference
+from gsskernels.reference.cross_entropy import CrossEntropyOptions, Gradients
 from gsskernels.triton.cross_entropy_fused import fused_losses
 from gsskernels.triton.cross_entropy_rows import softmax_rows
 from gsskernels.triton.launch import architecture
@@ -35,42 +36,32 @@ from gsskernels.triton.rows import Rows, rows_of
 # Before, a float32 sum of a half precision product was refused.
 ADDS_IN_FLOAT32 = torch.__version__ >= "2.11"  # a TorchVersion compares as versions do
 
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
-
 
 def linear_cross_entropy(
     x: Tensor,
     weight: Tensor,
     target: Tensor,
     bias: Tensor | None,
-    dim: int,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-    gradients: tuple[bool, bool, bool],
+    options: CrossEntropyOptions,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     if x.dtype is torch.float64:
-        return reference.linear_cross_entropy(
-            x, weight, target, bias, dim, ignore_index, label_smoothing, reduction, gradients
-        )
-    rows = rows_of(x, dim)
+        return reference.linear_cross_entropy(x, weight, target, bias, options)
+    rows = rows_of(x, options.dim)
     ids = target.reshape(-1).long()  # a scalar compared with a narrow dtype would wrap to it
-    _assert_in_bounds(ids, weight.shape[0], ignore_index)
+    _assert_in_bounds(ids, weight.shape[0], options.ignore_index)
     losses = torch.empty(rows.count, dtype=torch.float32, device=x.device)
     lse = torch.empty_like(losses)
-    kept = (ids != ignore_index).sum()
+    kept = (ids != options.ignore_index).sum()
     found: Gradients = None, None, None
-    if not any(gradients) and rows.features > 0 and fuses_cross_entropy(rows.features, architecture(x.device)):
-        fused_losses(rows, weight, bias, ids, ignore_index, label_smoothing, losses, lse)
+    if not any(options.gradients) and rows.features > 0 and fuses_cross_entropy(rows.features, architecture(x.device)):
+        fused_losses(rows, weight, bias, ids, options, losses, lse)
     else:
         # Where every row is ignored gradients are 0, though the mean is NaN.
-        scale = kept.clamp(min=1).reciprocal() if reduction == "mean" else torch.ones((), device=x.device)
-        found = _in_chunks(
-            x, rows, weight, bias, ids, dim, ignore_index, label_smoothing, scale.float(), gradients, losses, lse
-        )
-    if reduction == "none":
+        scale = kept.clamp(min=1).reciprocal() if options.reduction == "mean" else torch.ones((), device=x.device)
+        found = _in_chunks(x, rows, weight, bias, ids, options, scale.float(), losses, lse)
+    if options.reduction == "none":
         return losses.view(rows.shape), lse, *found
-    return (losses.sum() if reduction == "sum" else losses.sum() / kept), lse, *found
+    return (losses.sum() if options.reduction == "sum" else losses.sum() / kept), lse, *found
 
 
 def linear_cross_entropy_backward(
@@ -80,23 +71,15 @@ def linear_cross_entropy_backward(
     target: Tensor,
     bias: Tensor | None,
     lse: Tensor,
-    dim: int,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-    gradients: tuple[bool, bool, bool],
+    options: CrossEntropyOptions,
 ) -> Gradients:
     if x.dtype is torch.float64:
-        return reference.linear_cross_entropy_backward(
-            grad, x, weight, target, bias, lse, dim, ignore_index, label_smoothing, reduction, gradients
-        )
+        return reference.linear_cross_entropy_backward(grad, x, weight, target, bias, lse, options)
     ids = target.reshape(-1).long()
     scale = grad.float().reshape(-1)
-    if reduction == "mean":
-        scale = scale / (ids != ignore_index).sum().clamp(min=1)
-    return _in_chunks(
-        x, rows_of(x, dim), weight, bias, ids, dim, ignore_index, label_smoothing, scale, gradients, None, None
-    )
+    if options.reduction == "mean":
+        scale = scale / (ids != options.ignore_index).sum().clamp(min=1)
+    return _in_chunks(x, rows_of(x, options.dim), weight, bias, ids, options, scale)
 
 
 def _in_chunks(
@@ -105,13 +88,10 @@ def _in_chunks(
     weight: Tensor,
     bias: Tensor | None,
     ids: Tensor,
-    dim: int,
-    ignore_index: int,
-    label_smoothing: float,
+    options: CrossEntropyOptions,
     scale: Tensor,
-    gradients: tuple[bool, bool, bool],
-    losses: Tensor | None,
-    lse: Tensor | None,
+    losses: Tensor | None = None,
+    lse: Tensor | None = None,
 ) -> Gradients:
     """Fills `losses` and `lse` where they are wanted and returns the gradients of sum_n scale_n loss_n.
 
@@ -121,17 +101,17 @@ def _in_chunks(
     # G lies within [-1, 1]; divided by a large number of rows it would vanish in float16, so there the sums are scaled.
     late = scale.view(()) if x.dtype is torch.float16 and scale.numel() == 1 else None
     row_scale = torch.ones_like(scale) if late is not None else scale
-    x_gradient, in_place = _rows_for_gradient(x, rows, dim) if gradients[0] else (None, True)
-    weight_gradient = torch.zeros((codes, features), dtype=torch.float32, device=x.device) if gradients[1] else None
-    bias_gradient = torch.zeros(codes, dtype=torch.float32, device=x.device) if gradients[2] else None
+    x_gradient, in_place = _rows_for_gradient(x, rows, options.dim) if options.gradients[0] else (None, True)
+    weight_gradient = (
+        torch.zeros((codes, features), dtype=torch.float32, device=x.device) if options.gradients[1] else None
+    )
+    bias_gradient = torch.zeros(codes, dtype=torch.float32, device=x.device) if options.gradients[2] else None
     longest = chunk_rows(rows.per_batch, codes, x.element_size())
     buffer = torch.empty((longest, codes), dtype=x.dtype, device=x.device)
     for first, size in _chunks(rows, longest):
         part = _view(rows, first, size)
         logits = torch.mm(part, weight.t(), out=buffer[:size])
-        softmax_rows(
-            logits, bias, ids, first, ignore_index, label_smoothing, row_scale, losses, lse, write=any(gradients)
-        )
+        softmax_rows(logits, bias, ids, first, options, row_scale, losses, lse)
         if x_gradient is not None:
             _product(logits, weight, _view(x_gradient, first, size))
         if weight_gradient is not None:
@@ -145,7 +125,7 @@ def _in_chunks(
                 gradient.mul_(late)
     if found[0] is None or in_place:
         return found
-    return found[0].view(*rows.shape, features).movedim(-1, dim).contiguous(), weight_gradient, bias_gradient
+    return found[0].view(*rows.shape, features).movedim(-1, options.dim).contiguous(), weight_gradient, bias_gradient
 
 
 def _rows_for_gradient(x: Tensor, rows: Rows, dim: int) -> tuple[Rows, bool]:

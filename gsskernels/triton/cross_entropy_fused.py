@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gsskernels.reference.cross_entropy import CrossEntropyOptions
 from gsskernels.triton.codes import has_descriptors, operand, padded_bias
 from gsskernels.triton.cross_entropy_rows import LOG2_E
 from gsskernels.triton.launch import architecture, launch
@@ -27,8 +28,7 @@ def fused_losses(
     weight: Tensor,
     bias: Tensor | None,
     ids: Tensor,
-    ignore_index: int,
-    label_smoothing: float,
+    options: CrossEntropyOptions,
     losses: Tensor,
     lse: Tensor,
 ) -> None:
@@ -75,8 +75,8 @@ def fused_losses(
         ids.stride(0),
         splits,
         rows.count,
-        ignore_index,
-        label_smoothing,
+        options.ignore_index,
+        options.label_smoothing,
         BLOCK=block,
     )
 

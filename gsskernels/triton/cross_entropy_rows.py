@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gsskernels.reference.cross_entropy import CrossEntropyOptions
 from gsskernels.triton.launch import launch
 from gsskernels.triton.rows import power_of_two
 
@@ -28,16 +29,14 @@ def softmax_rows(
     bias: Tensor | None,
     ids: Tensor,
     first: int,
-    ignore_index: int,
-    label_smoothing: float,
+    options: CrossEntropyOptions,
     scale: Tensor,
     losses: Tensor | None,
     lse: Tensor | None,
-    write: bool,
 ) -> None:
     """Rows first.. of `ids`, `losses` and `lse` belong to the rows of `logits`.
 
-    `scale` is one number or one a row of `ids`; `write` replaces the logits with their gradient.
+    `scale` is one number or one a row of `ids`. Where a gradient is wanted, that of the logits replaces them.
     """
     rows, codes = logits.shape
     block = min(power_of_two(codes), MOST_RESIDENT)
@@ -59,9 +58,9 @@ def softmax_rows(
         ids.stride(0),
         0 if bias is None else bias.stride(0),
         0 if scale.numel() == 1 else scale.stride(0),
-        ignore_index,
-        label_smoothing,
-        WRITE=write,
+        options.ignore_index,
+        options.label_smoothing,
+        WRITE=any(options.gradients),
         RESIDENT=resident,
         BLOCK=block,
         num_warps=max(1, min(16, block // 512)),

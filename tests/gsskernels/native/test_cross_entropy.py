@@ -1,6 +1,7 @@
 """linear_cross_entropy on every instruction set, values and gradients, judged against float64."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from gsskernels import linear_cross_entropy
 from gsskernels.native import cross_entropy as native
+from gsskernels.reference.cross_entropy import CrossEntropyOptions
 
 INF = math.inf
 
@@ -92,8 +94,8 @@ def test_half_precision(isa: str, dtype: torch.dtype) -> None:
 def test_only_the_gradients_asked_for(isa: str, wanted: tuple[int, int, int]) -> None:
     x, weight, bias, target = make(40, 30, 9)
     flags = tuple(map(bool, wanted))
-    everything = native.linear_cross_entropy(x, weight, target, bias, 1, -100, 0.1, "sum", (True, True, True))
-    some = native.linear_cross_entropy(x, weight, target, bias, 1, -100, 0.1, "sum", flags)  # type: ignore[arg-type]
+    options = [CrossEntropyOptions(1, -100, 0.1, "sum", gradients) for gradients in ((True, True, True), flags)]
+    everything, some = (native.linear_cross_entropy(x, weight, target, bias, o) for o in options)
     for flag, a, b in zip(flags, some[2:], everything[2:], strict=True):
         assert (a is None) == (not flag) and (a is None or torch.equal(a, b))
     torch.testing.assert_close(some[0], everything[0])
@@ -104,9 +106,10 @@ def test_backward_alone_is_the_gradient_of_the_forward_pass(isa: str, reduction:
     x, weight, bias, target = make(80, 45, 33)
     target[::9] = -100
     grad = torch.rand(80, generator=seeded()) if reduction == "none" else torch.tensor(0.7)
-    options = (1, -100, 0.1, reduction)
-    lse = native.linear_cross_entropy(x, weight, target, bias, *options, (False,) * 3)[1]
-    found = native.linear_cross_entropy_backward(grad, x, weight, target, bias, lse, *options, (True,) * 3)
+    options = CrossEntropyOptions(1, -100, 0.1, reduction)
+    lse = native.linear_cross_entropy(x, weight, target, bias, options)[1]
+    wanted = replace(options, gradients=(True, True, True))
+    found = native.linear_cross_entropy_backward(grad, x, weight, target, bias, lse, wanted)
     leaves = [t.clone().double().requires_grad_() for t in (x, weight, bias)]
     loss = F.cross_entropy(F.linear(*leaves), target, label_smoothing=0.1, reduction=reduction)
     for got, truth in zip(found, torch.autograd.grad((loss * grad.double()).sum(), leaves), strict=True):
