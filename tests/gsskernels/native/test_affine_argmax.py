@@ -1,7 +1,5 @@
 """nearest_code and linear_argmax on every instruction set: the answers are the reference's, not merely as good."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -9,17 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gsskernels import linear_argmax, nearest_code
+from tests.gsskernels.inputs import INF, NAN, gaussian, seeded
 
-INF, NAN = math.inf, math.nan
 HALF = (torch.float16, torch.bfloat16)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def gaussian(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=seeded(seed))
 
 
 def assert_same(

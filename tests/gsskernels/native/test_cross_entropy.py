@@ -11,12 +11,7 @@ from torch import Tensor
 from gsskernels import linear_cross_entropy
 from gsskernels.native import cross_entropy as native
 from gsskernels.reference.cross_entropy import CrossEntropyOptions
-
-INF = math.inf
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.gsskernels.inputs import INF, seeded
 
 
 def make(rows: int, codes: int, dims: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor, Tensor]:

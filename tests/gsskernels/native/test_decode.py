@@ -21,12 +21,9 @@ from torch import Tensor
 
 from gsskernels import maskige_decode, maskige_evaluate
 from gsskernels.native import library, prepared
+from tests.gsskernels.inputs import INF, NAN, seeded
 
-INF, NAN, HUGE = math.inf, math.nan, torch.finfo(torch.float32).max
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+HUGE = torch.finfo(torch.float32).max
 
 
 def random_palette(num_classes: int, seed: int = 0) -> Tensor:

@@ -9,12 +9,9 @@ from torch import Tensor
 import gsskernels.native.encode as native
 from gsskernels import maskige_encode
 from gsskernels.native import library
+from tests.gsskernels.inputs import seeded
 
 OUTPUTS = (torch.float32, torch.bfloat16, torch.float16, torch.uint8)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def assert_same(labels: Tensor, palette: Tensor, **options: object) -> None:

@@ -7,12 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gsskernels import label_resize
-
-DTYPES = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.gsskernels.inputs import INTEGERS, seeded
 
 
 def assert_same(labels: Tensor, size: tuple[int, int], num_classes: int, ignore_index: int = 100) -> None:
@@ -24,7 +19,7 @@ def assert_same(labels: Tensor, size: tuple[int, int], num_classes: int, ignore_
 
 # Below and above vectors of 4, 8, 16 lanes and of 64 bytes; one pixel; down, up, and rows that no output reads.
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (13, 17), (26, 34), (4, 63), (40, 65), (9, 130), (61, 16)])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", INTEGERS)
 def test_sizes_and_dtypes(isa: str, dtype: torch.dtype, size: tuple[int, int]) -> None:
     for num_classes in (1, 5, 120):
         labels = torch.randint(0, min(num_classes + 3, 127), (2, 13, 17), generator=seeded()).to(dtype)

@@ -7,16 +7,9 @@ import torch
 from torch import Tensor
 
 from gsskernels import linear_argmax, linear_sample
+from tests.gsskernels.inputs import gaussian
 
 HALF = (torch.float16, torch.bfloat16)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def gaussian(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=seeded(seed))
 
 
 def assert_same(x: Tensor, weight: Tensor, bias: Tensor | None = None, temperature: float = 1.0, dim: int = -1) -> None:

@@ -4,12 +4,7 @@ import pytest
 import torch
 
 from gsskernels import code_statistics, confusion_matrix
-
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.gsskernels.inputs import INTEGERS, seeded
 
 
 def assert_same_counts(prediction: torch.Tensor, target: torch.Tensor, classes: int, ignore_index: int = 255) -> None:

@@ -6,12 +6,7 @@ from torch import Tensor
 
 from gsskernels import confusion_matrix
 from gsskernels.triton import confusion
-
-DTYPES = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.gsskernels.inputs import INTEGERS, seeded
 
 
 def maps(shape: tuple[int, ...], most: int, dtype: torch.dtype = torch.int64) -> tuple[Tensor, Tensor]:
@@ -37,8 +32,8 @@ def tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(confusion, "BLOCK", 256)
 
 
-@pytest.mark.parametrize("target_dtype", DTYPES)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("target_dtype", INTEGERS)
+@pytest.mark.parametrize("dtype", INTEGERS)
 def test_dtypes(device: torch.device, tables: None, dtype: torch.dtype, target_dtype: torch.dtype) -> None:
     prediction, target = maps((3, 40, 37), 22)
     for ignore_index in (255, 100, 2, -1):

@@ -10,8 +10,7 @@ from torch import Tensor
 from gsskernels import linear_cross_entropy
 from gsskernels.triton import cross_entropy, cross_entropy_rows, launch, plan
 from gsskernels.triton.plan import SM_80, SM_90
-
-INF = math.inf
+from tests.gsskernels.inputs import INF, seeded
 
 
 @pytest.fixture(params=["fused", "chunks"])
@@ -28,7 +27,7 @@ def dtype(request: pytest.FixtureRequest, device: torch.device) -> torch.dtype:
 
 
 def made(device: torch.device, dtype: torch.dtype, rows: int, codes: int, features: int) -> tuple[Tensor, ...]:
-    g = torch.Generator().manual_seed(rows)
+    g = seeded(rows)
     x, weight, bias = (torch.randn(*s, generator=g) for s in ((rows, features), (codes, features), (codes,)))
     target = torch.randint(0, codes, (rows,), generator=g)
     target[1::4] = -100
@@ -126,7 +125,7 @@ def test_features_anywhere(device: torch.device) -> None:
 @pytest.mark.parametrize("shape", [(4, 4, 4), (2, 8, 8), (2, 4, 4, 4)])
 def test_features_first_in_maps_as_wide_as_deep(device: torch.device, shape: tuple[int, ...]) -> None:
     """Few rows a batch are copied together; their gradient has to come back, though the shapes look alike."""
-    g = torch.Generator().manual_seed(0)
+    g = seeded()
     x, weight = torch.randn(shape, generator=g).to(device), torch.randn(5, shape[1], generator=g).to(device)
     target = torch.randint(0, 5, (shape[0], *shape[2:]), generator=g).to(device)
     for reduction in ("mean", "none"):

@@ -16,12 +16,9 @@ from torch import Tensor
 
 from gsskernels import maskige_decode
 from gsskernels.triton import INTERPRETED, cells, decode
+from tests.gsskernels.inputs import INF, NAN, seeded
 
-INF, NAN, HUGE = math.inf, math.nan, torch.finfo(torch.float32).max
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+HUGE = torch.finfo(torch.float32).max
 
 
 def random_palette(num_classes: int, device: torch.device, seed: int = 0) -> Tensor:

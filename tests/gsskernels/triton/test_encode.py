@@ -9,13 +9,9 @@ from torch import Tensor
 
 from gsskernels import maskige_encode
 from gsskernels.triton import INTERPRETED, encode
+from tests.gsskernels.inputs import INTEGERS, seeded
 
-INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
 OUTPUTS = [torch.uint8, torch.float16, torch.bfloat16, torch.float32]
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def assert_same(labels: Tensor, palette: Tensor, **options: object) -> None:

@@ -7,10 +7,7 @@ import torch
 
 from gsskernels import maskige_decode, maskige_evaluate
 from gsskernels.triton import INTERPRETED, cells, confusion, decode
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.gsskernels.inputs import seeded
 
 
 @pytest.fixture(params=["cells", "brute force"])

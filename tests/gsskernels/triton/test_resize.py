@@ -7,12 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gsskernels import label_resize
-
-DTYPES = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.gsskernels.inputs import INTEGERS, seeded
 
 
 def assert_same(labels: Tensor, size: tuple[int, int], num_classes: int, ignore_index: int = 100) -> None:
@@ -25,7 +20,7 @@ def assert_same(labels: Tensor, size: tuple[int, int], num_classes: int, ignore_
 # One pixel; down, up, by a power of two, prime to prime; more columns than a block and more rows than a program.
 @pytest.mark.parametrize(
     "dtype, size",
-    [(d, (7, 21)) for d in DTYPES] + [(torch.uint8, s) for s in ((1, 1), (13, 17), (26, 34), (5, 131), (10, 16))],
+    [(d, (7, 21)) for d in INTEGERS] + [(torch.uint8, s) for s in ((1, 1), (13, 17), (26, 34), (5, 131), (10, 16))],
 )
 def test_sizes_and_dtypes(device: torch.device, dtype: torch.dtype, size: tuple[int, int]) -> None:
     for num_classes in (1, 5):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from gsskernels import code_statistics
+from tests.gsskernels.inputs import seeded
 
 
 def assert_as_reference(x: torch.Tensor, codes: torch.Tensor, num_codes: int, dim: int) -> None:
@@ -18,7 +19,7 @@ def assert_as_reference(x: torch.Tensor, codes: torch.Tensor, num_codes: int, di
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_against_the_reference(device: torch.device, dtype: torch.dtype, rows: int, codes: int, features: int) -> None:
-    g = torch.Generator().manual_seed(rows)
+    g = seeded(rows)
     x = torch.randn(rows, features, generator=g).to(device, dtype)
     chosen = torch.randint(-1, codes + 1, (rows,), generator=g).to(device)
     assert_as_reference(x, chosen, codes, 1)
@@ -26,7 +27,7 @@ def test_against_the_reference(device: torch.device, dtype: torch.dtype, rows: i
 
 def test_one_code_takes_nearly_all(device: torch.device) -> None:
     """More than 32 chunks of one segment, which pass 2 adds in several steps."""
-    g = torch.Generator().manual_seed(0)
+    g = seeded()
     x = torch.randn(1500, 2, generator=g).to(device)
     chosen = torch.where(torch.rand(1500, generator=g) < 0.05, torch.randint(0, 9, (1500,), generator=g), 4)
     assert_as_reference(x, chosen.to(device), 9, 1)
@@ -34,7 +35,7 @@ def test_one_code_takes_nearly_all(device: torch.device) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.int64])
 def test_features_first_and_code_dtypes(device: torch.device, dtype: torch.dtype) -> None:
-    g = torch.Generator().manual_seed(1)
+    g = seeded(1)
     x = torch.randn(2, 6, 5, 7, generator=g).to(device)
     chosen = torch.randint(0, 11, (2, 5, 7), generator=g).to(device, dtype)
     assert_as_reference(x, chosen, 9, 1)
