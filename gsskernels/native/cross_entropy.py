@@ -1,4 +1,4 @@
-"""Cross-entropy of a linear layer: the C++ of src/cross_entropy.cpp, float64 by the reference."""
+"""Cross-entropy of a linear layer in C++, see src/cross_entropy.cpp. The reference computes float64 operands."""
 
 from ctypes import c_int64
 
@@ -96,8 +96,10 @@ def _call(
 
 
 def _row_steps(x: Tensor, dim: int) -> tuple[int, int, int] | None:
-    """The rows of x, all dimensions but dim, as two nested loops: rows of the inner one, steps of both. None if two
-    are not enough."""
+    """The rows of x (all dimensions but dim) as two nested loops: rows of the inner loop, steps of both loops.
+
+    None if two loops are not enough.
+    """
     if x.dim() == 2:  # the usual case, quickly
         return x.shape[1 - dim], 0, x.stride(1 - dim)
     loops: list[tuple[int, int]] = []  # size, step

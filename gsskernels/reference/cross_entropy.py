@@ -1,8 +1,8 @@
-"""Cross-entropy of a linear layer in plain PyTorch, forward and gradients in closed form, a chunk of logits at a time.
+"""Cross-entropy of a linear layer and its gradients in plain PyTorch, one chunk of logits at a time.
 
-With p = softmax(x W^T + b) and q the smoothed target distribution, a row costs -sum_v q_v log p_v and the gradient of
-its logits is p - q. Asked for gradients, the forward pass computes them from the logits it holds: three matrix
-products, where a separate backward pass, which has to find the logits again, makes it four.
+With p = softmax(x W^T + b) and q the smoothed target distribution, the loss of a row is -sum_v q_v log p_v and the
+gradient of its logits is p - q. The forward pass can compute the gradients from the logits that it holds: three matrix
+products. A separate backward pass, which computes the logits again, makes it four.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def linear_cross_entropy(
     bias: Tensor | None,
     options: CrossEntropyOptions,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Loss, log-sum-exp of every row (N,), and the wanted gradients of a "mean" or "sum" for x, weight and bias."""
+    """Returns the loss, the log-sum-exp of every row (N,), and the wanted gradients of x, weight and bias."""
     rows, shape = _rows(x, options.dim)
     ids = target.reshape(-1).long()
     wide_weight, wide_bias = _widen(weight), None if bias is None else bias.to(_wide(x))
@@ -72,7 +72,7 @@ def linear_cross_entropy_backward(
     lse: Tensor,
     options: CrossEntropyOptions,
 ) -> Gradients:
-    """The gradients for an upstream gradient `grad` of the loss, a scalar or, for "none", one a row."""
+    """Returns the wanted gradients. `grad` is the gradient of the loss: a scalar, or one number a row for "none"."""
     rows, _ = _rows(x, options.dim)
     ids = target.reshape(-1).long()
     wide_weight, wide_bias = _widen(weight), None if bias is None else bias.to(_wide(x))
@@ -90,7 +90,7 @@ def linear_cross_entropy_backward(
 
 
 class _Sums:
-    """The gradients of x, weight and bias, gathered chunk by chunk in at least float32."""
+    """The gradients of x, weight and bias, summed chunk by chunk in at least float32."""
 
     def __init__(self, x: Tensor, weight: Tensor, options: CrossEntropyOptions) -> None:
         self.dim, self.wanted, self.shape = options.dim, options.gradients, x.movedim(options.dim, -1).shape
@@ -115,7 +115,7 @@ class _Sums:
 def _logit_gradient(
     logits: Tensor, lse: Tensor, ids: Tensor, row_grads: Tensor, options: CrossEntropyOptions
 ) -> Tensor:
-    """(p - q) times the row's upstream gradient; zero, whatever the logits, where the row is ignored."""
+    """(p - q) times the upstream gradient of the row; zero for ignored rows, whatever their logits."""
     kept = ids != options.ignore_index
     grad = (logits - lse[:, None]).exp() - options.label_smoothing / logits.shape[1]
     column = torch.where(kept, ids, 0)[:, None]

@@ -8,12 +8,17 @@ too slow for all of them.
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from gsskernels import _dispatch
 
+if _dispatch.why_missing("triton") is None:
+    from triton.runtime import interpreter
+else:
+    interpreter = None
 HAS_GPU = torch.cuda.is_available()
 
 
@@ -41,3 +46,43 @@ def default_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(_dispatch, "default", request.param)
     with torch.device("cuda") if request.param == "triton" and HAS_GPU else nullcontext():
         yield request.param
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quicker_interpreter() -> Iterator[None]:
+    """Halves the time of the interpreter of Triton 3.7, which repeats some of its work.
+
+    It replaces the functions of triton.language at every call of a device function, although the launch around the call
+    has replaced them, and it builds a table of dtypes at every lookup.
+    """
+    if not hasattr(interpreter, "_LangPatchScope"):  # Triton is missing, or another version of it
+        yield
+        return
+    replace, look_up = interpreter._patch_lang, interpreter._get_np_dtype
+    replaced: set[int] = set()  # modules, since the launch began
+    scopes: list[Any] = []
+    dtypes: dict[str, Any] = {}
+
+    class Launch:
+        def restore(self) -> None:
+            while scopes:
+                scopes.pop().restore()
+            replaced.clear()
+
+    def once(kernel: Any) -> Launch:
+        languages = {id(v) for v in kernel.__globals__.values() if v is interpreter.tl or v is interpreter.tl.core}
+        if languages - replaced:
+            replaced.update(languages)
+            scopes.append(replace(kernel))
+        return Launch()
+
+    def dtype(kind: Any) -> Any:
+        scalar = kind.scalar
+        if scalar.name not in dtypes:
+            dtypes[scalar.name] = look_up(scalar)
+        return dtypes[scalar.name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter, "_patch_lang", once)
+        patch.setattr(interpreter, "_get_np_dtype", dtype)
+        yield
