@@ -19,7 +19,7 @@ Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 @dataclass(frozen=True, slots=True)
 class CrossEntropyOptions:
-    """How a backend computes linear_cross_entropy. The public function documents and checks all but `gradients`.
+    """The options of linear_cross_entropy in a backend. The public function documents and checks all but `gradients`.
 
     gradients: for which of x, weight and bias the gradient is wanted. The forward pass computes them for the reductions
         "mean" and "sum" only.

@@ -1,4 +1,4 @@
-"""nearest_code and linear_argmax: one operation, so one file."""
+"""nearest_code and linear_argmax, which are the same operation."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_against_float64(dims: int, codes: int, dtype: torch.dtype, default_back
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
 def test_codebooks_far_from_the_origin(offset: float) -> None:
-    """The expanded distance cancels there; scored in float64 the nearest code is still found."""
+    """The expanded distance cancels far from the origin; float64 scores still find the nearest code."""
     table = torch.randn(50, 8, generator=seeded()) + offset
     chosen = torch.randint(0, 50, (200,), generator=seeded(1))
     x = table[chosen] + 0.01 * torch.randn(200, 8, generator=seeded(2))
@@ -40,7 +40,7 @@ def test_codebooks_far_from_the_origin(offset: float) -> None:
 
 
 def test_equal_codes_give_the_lowest_index_at_every_position() -> None:
-    """A matrix product may round the same row differently in its last columns; copies must not win by that."""
+    """A matrix product may round equal columns differently; a later copy of a code must not win because of that."""
     base = torch.randn(37, 129, generator=seeded())
     table = torch.cat([base, base, base])[torch.randperm(111, generator=seeded(1))]
     x = torch.randn(301, 129, generator=seeded(2))
@@ -100,7 +100,7 @@ def test_strides_do_not_matter() -> None:
 def test_nan_never_wins_unless_alone() -> None:
     x = torch.tensor([[1.0, 0.0], [NAN, 0.0], [INF, 0.0], [-INF, 1.0], [0.0, INF]])
     weight = torch.tensor([[NAN, 0.0], [1.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])
-    # The third row scores +inf with the weights 1 and 2 alike; inf * 0 makes the last one NaN altogether.
+    # The third row scores +inf with the weights 1 and 2; in the last row inf * 0 makes all scores NaN.
     assert linear_argmax(x, weight).tolist() == [2, 0, 1, 3, 0]
     assert nearest_code(x, weight).tolist() == [1, 0, 1, 3, 0]
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from gsskernels import confusion_matrix, maskige_decode, maskige_evaluate
 from tests.gsskernels.inputs import seeded
 
+pytestmark = pytest.mark.interpreted
+
 
 def counted(prediction: torch.Tensor, target: torch.Tensor, num_classes: int, ignore_index: int) -> torch.Tensor:
     matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)

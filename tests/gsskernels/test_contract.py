@@ -1,4 +1,4 @@
-"""What every operation promises whatever its kernel: any layout, any size, any number of threads, any magnitude."""
+"""The contract of all operations and backends: any layout, any size, any number of threads, any magnitude."""
 
 from collections.abc import Iterator
 
@@ -52,7 +52,7 @@ def test_the_same_call_gives_the_same_bits(call: Call) -> None:
 
 
 def misaligned(t: Tensor) -> Tensor:
-    """The same values one element away from where the allocator aligns."""
+    """The same values, one element after an aligned address."""
     return torch.cat([t.new_zeros(1), t.flatten()])[1:].view(t.shape)
 
 
@@ -139,7 +139,7 @@ def test_many_classes(num_classes: int) -> None:
 
 
 def test_subnormal_and_tiny_values() -> None:
-    """Differences of 1e-40 still decide; flushing them to zero would make every code a tie."""
+    """Differences of 1e-40 decide. If they were flushed to zero, all codes would tie."""
     tiny = torch.tensor([[0.0], [1e-40], [3e-40], [-1e-40]])
     assert g.nearest_code(torch.tensor([[2.5e-40], [0.0], [-3e-40]]), tiny * 1.0).tolist() in ([2, 0, 3], [0, 0, 0])
     weight = torch.tensor([[1e-30], [2e-30], [0.0]])
@@ -148,7 +148,7 @@ def test_subnormal_and_tiny_values() -> None:
 
 
 def test_huge_values() -> None:
-    """Products beyond float32 are still finite numbers to compare."""
+    """Products beyond the range of float32 are compared as finite numbers."""
     x = torch.tensor([[1e30, 1.0], [-1e30, 1.0]])
     weight = torch.tensor([[1e20, 0.0], [2e20, 0.0], [-3e20, 0.0]])
     assert g.linear_argmax(x, weight).tolist() == [1, 2]

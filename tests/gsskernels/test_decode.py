@@ -10,7 +10,7 @@ from tests.gsskernels.inputs import INF, NAN, seeded
 
 
 def squared_distances(maskige: Tensor, palette: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-    """(*, K, H, W), the official formula, on the CPU, which fixes the order of the sum."""
+    """Distances (*, K, H, W) by the official formula, computed on the CPU, which fixes the order of the sum."""
     x, p = maskige.cpu().to(dtype).unsqueeze(-4), palette.cpu().to(dtype)[:, :, None, None]
     return ((x - p) ** 2).sum(-3)
 
@@ -22,7 +22,7 @@ def assert_nearest(labels: Tensor, maskige: Tensor, palette: Tensor) -> None:
     assert bool((taken <= d.amin(-3) * (1 + 12 * 2.0**-24)).all())
 
 
-# One class, few, the largest that uint8 labels and 255 = ignore leave room for, the first that needs int32, many.
+# One class, few, the most that uint8 labels hold beside the ignore index 255, the first number that needs int32, many.
 @pytest.mark.parametrize("num_classes", [1, 2, 19, 255, 256, 300])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_against_the_official_formula(num_classes: int, dtype: torch.dtype) -> None:

@@ -7,6 +7,8 @@ from torch import Tensor
 from gsskernels import maskige_decode, maskige_encode
 from tests.gsskernels.inputs import INTEGERS, seeded
 
+pytestmark = pytest.mark.interpreted
+
 IGNORE = (215.0, 216.0, 196.0)
 
 

@@ -1,4 +1,4 @@
-"""What torch asks of an operator: opcheck, export, vmap, autocast, gradients through compiled graphs."""
+"""The operators inside torch: opcheck, export, vmap, second derivatives."""
 
 from collections.abc import Callable
 from typing import Any
@@ -79,7 +79,7 @@ def test_a_second_derivative_is_refused() -> None:
 
 
 class Everything(torch.nn.Module):
-    """Labels out of an image and a feature map, through most operators at once."""
+    """Calls most operators in one graph."""
 
     def forward(self, image: Tensor, features: Tensor, palette: Tensor, table: Tensor) -> tuple[Tensor, ...]:
         labels, margin = g.maskige_decode(image, palette, size=(9, 7), margin=True)

@@ -8,8 +8,8 @@ from torch import Tensor
 from gsskernels import label_resize
 from tests.gsskernels.inputs import seeded
 
-# Votes are multiples of 1 / (4 H' W'), far above float32 rounding at these sizes: only where two classes tie in real
-# arithmetic may roundings decide. The float64 planes that measure it round at 1e-14.
+# Votes are multiples of 1 / (4 H' W'), far above float32 rounding at these sizes: rounding may decide only where two
+# classes tie in exact arithmetic. The float64 planes of the check have roundings of 1e-14.
 TIE = 1e-9
 # Up, down, odd, exact 2x, one pixel, one axis only, up and down at once, prime to prime.
 SIZES = [
@@ -59,7 +59,7 @@ def test_against_one_hot_planes(small: tuple[int, int], size: tuple[int, int], n
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])
 def test_powers_of_two_are_exact_everywhere(factor: int) -> None:
-    """All weights are multiples of 1/256 there, so no rounding exists in any formula, and ties are true ties."""
+    """All weights are multiples of 1/256, so no formula rounds, and ties are exact."""
     labels = torch.randint(0, 3, (4, 11, 6), generator=seeded(2))
     size = (11 * factor, 6 * factor)
     for memory_format in (torch.contiguous_format, torch.channels_last):

@@ -1,4 +1,4 @@
-// How a batch of images is cut for a resize: bands of output rows, and the two source rows that a band keeps.
+// Cuts a batch of images for a resize: bands of output rows, and the two source rows that a band keeps.
 #pragma once
 
 #include "parallel.h"

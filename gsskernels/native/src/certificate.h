@@ -20,8 +20,8 @@ constexpr int ACROSS = (GROUP + LANES - 1) / LANES * LANES;      // a group with
 constexpr int64_t MOST_BLOCKS = 1024;                            // of a table; the size of a block follows
 constexpr int64_t ACROSS_FEATURES = 64, ACROSS_TABLE = 1 << 19;  // where the transposed table pays
 
-// How the fast pass treats a code. NEVER: a finite row cannot choose it (NaN). EXACT: infinite or too large, scored in
-// float64 for every row. FORBIDDEN: its bias is -inf; the first such code is the answer where there is no other code.
+// The treatment of a code in the fast pass. NEVER: a finite row cannot choose it (NaN). EXACT: infinite or too large,
+// scored in float64 for every row. FORBIDDEN: its bias is -inf; the first such code is the answer where there is no other.
 enum Kind : uint8_t { PLAIN = 0, NEVER = 1, EXACT = 2, FORBIDDEN = 3 };
 
 struct Certificate {

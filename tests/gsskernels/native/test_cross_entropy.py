@@ -1,4 +1,4 @@
-"""linear_cross_entropy on every instruction set, values and gradients, judged against float64."""
+"""linear_cross_entropy on every instruction set, values and gradients, compared with float64."""
 
 import math
 from dataclasses import replace
@@ -25,7 +25,7 @@ def make(rows: int, codes: int, dims: int, dtype: torch.dtype = torch.float32) -
 def run(
     x: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, ours: bool, **options: object
 ) -> tuple[Tensor, ...]:
-    """The loss (for "none" weighted by row) and its gradients, by us or by PyTorch in the dtype of x."""
+    """The loss and its gradients (for "none" weighted by row), by gsskernels or by PyTorch in the dtype of x."""
     leaves = [t.detach().clone().requires_grad_() for t in (x, weight, bias) if t is not None]
     if ours:
         loss = linear_cross_entropy(*leaves[:2], target, *leaves[2:], backend="native", **options)  # type: ignore[arg-type]
@@ -36,7 +36,7 @@ def run(
 
 
 def assert_as_good_as_torch(x: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, **options: object) -> None:
-    """No error beyond twice PyTorch's own (or a few roundings of the largest number), float64 being the truth."""
+    """Errors against float64 are at most twice those of PyTorch, plus a few roundings of the largest number."""
     wide = [None if t is None else t.double() for t in (x, weight, bias)]
     truth = run(*wide, target, False, **options)  # type: ignore[arg-type]
     ours, theirs = run(x, weight, bias, target, True, **options), run(x, weight, bias, target, False, **options)
@@ -132,7 +132,7 @@ def test_forbidden_and_large_logits(isa: str) -> None:
     bias[7] = -INF
     target[target == 7] = 8
     assert_as_good_as_torch(x, weight, bias, target)
-    # Logits of 1e4 carry roundings of 1e-3, and so do their exponentials, on whichever instruction set.
+    # Logits of 1e4 have roundings of 1e-3, and so have their exponentials, on every instruction set.
     truth = run((1e4 * x).double(), weight.double(), bias.double(), target, False)
     for got, wanted in zip(run(1e4 * x, weight, bias, target, True), truth, strict=True):
         torch.testing.assert_close(got.double(), wanted, rtol=1e-6, atol=4e-3 * float(wanted.abs().max()))

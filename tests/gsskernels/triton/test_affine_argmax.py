@@ -1,4 +1,4 @@
-"""One pass over half precision or tf32 operands, against the reference. float32's road is in test_certified.py."""
+"""One pass over half precision or tf32 operands. test_certified.py tests float32 operands."""
 
 import pytest
 import torch
@@ -119,7 +119,7 @@ def test_float64_is_the_reference(device: torch.device) -> None:
 
 @pytest.mark.parametrize("architecture", [SM_80, SM_86, SM_90, SM_100], ids=["80", "86", "90", "100"])
 def test_every_planned_configuration_fits(architecture: Architecture) -> None:
-    """Recorded on tensors without data: what would be launched, never a tile beyond the bias's padding."""
+    """Launches recorded on tensors without data: no tile extends beyond the padding of the bias."""
     shapes = [(73728, 8192, 256), (73728, 8192, 2048), (9216, 512, 32), (1, 1, 1), (100, 300, 100)]
     for rows, codes, features in shapes:
         x = torch.empty(rows, features, dtype=torch.bfloat16, device="meta")

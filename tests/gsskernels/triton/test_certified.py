@@ -1,4 +1,4 @@
-"""float32 operands: fast passes with an error bound, float64 for the rest; the answer is always the float64 one."""
+"""float32 operands: fast passes with an error bound, float64 for undecided rows. The answer equals that of float64."""
 
 import pytest
 import torch
@@ -53,7 +53,7 @@ def test_rows_near_their_codes_are_decided_by_the_first_pass(device: torch.devic
 
 
 def test_each_pass_leaves_fewer_rows(device: torch.device) -> None:
-    """Codes in pairs 2^-7 apart in one of 16 features: float16 cannot tell most rows, two parts of it can."""
+    """Codes in pairs 2^-7 apart in one of 16 features: float16 cannot decide most rows, two float16 parts can."""
     base = gaussian(20, 16)
     table = torch.cat([base, base + 2.0**-7 * (torch.arange(16) == 3)]).to(device)
     x = (base + 0.3 * gaussian(20, 16, seed=1)).to(device)
@@ -99,7 +99,7 @@ def test_nan_infinity_and_forbidden_codes(architecture: Architecture, device: to
 
 
 def test_codes_forbidden_by_finite_biases(device: torch.device) -> None:
-    """Lower than any score, but not equal: among forbidden codes too the largest score wins."""
+    """The biases are below any score but not equal: among forbidden codes the largest score wins."""
     x, weight = gaussian(30, 16).to(device), gaussian(20, 16, seed=1).to(device)
     bias = torch.full((20,), -2e38, device=device)
     bias[7] = -1.2e38

@@ -1,4 +1,4 @@
-"""maskige_evaluate in Triton: the counts of what maskige_decode gives, however it is computed."""
+"""maskige_evaluate in Triton counts the labels that maskige_decode gives, by every path."""
 
 import math
 
@@ -25,7 +25,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 SIZES = [("vote", (10, 33)), ("vote", (21, 50)), ("vote", (7, 25)), ("rgb", (12, 35)), ("rgb", (10, 33))]
 
 
-# Every way to the target's size with the narrowest and the widest ids, the other dtypes with one of each kernel.
+# Every way to the size of the target with the narrowest and the widest ids; one of each kernel with other dtypes.
 @pytest.mark.parametrize(
     ("dtype", "resize", "size"),
     [

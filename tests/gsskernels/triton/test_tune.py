@@ -1,4 +1,4 @@
-"""The tuner without a GPU: what it would time, whose answers it takes, and the table it writes."""
+"""The tuner without a GPU: the candidates it times, the answers it accepts, and the table it writes."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_candidates_fit_the_registers() -> None:
 
 @pytest.mark.parametrize("kernel", ["affine_argmax", "certified", "sample", "cross_entropy_fused"])
 def test_every_row_has_a_problem_that_its_row_decides(kernel: str) -> None:
-    """A candidate for a row changes what is launched, or the row stands for something else than it is timed on."""
+    """A candidate for a row changes the launches of the problem on which the row is timed."""
     found = table()
     for row, entry in enumerate(found[kernel]):
         posed = problems.problem(kernel, entry["when"])
@@ -50,7 +50,7 @@ def test_every_row_has_a_problem_that_its_row_decides(kernel: str) -> None:
 
 
 def test_the_quickest_right_candidate_is_taken(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
-    """With times that prefer few rows a block, on a problem small enough for the interpreter."""
+    """The times prefer few rows per block; the problem is small enough for the interpreter."""
     found = table()
     row = len(found["affine_argmax"]) - 1
 
