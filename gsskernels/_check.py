@@ -1,4 +1,4 @@
-"""Argument checks shared by the public functions. They look at shapes, dtypes and devices, never at tensor values."""
+"""Argument checks of the public functions. They read shapes, dtypes and devices, never tensor values."""
 
 from collections.abc import Sequence
 
@@ -113,7 +113,7 @@ def backend(name: str | None) -> None:
 
 
 def constant(value: Tensor) -> Tensor:
-    """Without its gradient: for operations whose floating results have none."""
+    """Detaches a tensor, for operations whose floating results have no gradient."""
     return value.detach() if value.requires_grad else value
 
 

@@ -1,7 +1,7 @@
-"""Which backend runs an operation: triton on CUDA tensors, native on CPU tensors, reference wherever those are missing.
+"""Chooses the backend of an operation: triton for CUDA tensors, native for CPU tensors, reference if these are missing.
 
-A backend is a module of this package whose functions have the names and signatures of `gsskernels.reference`; the
-public functions validate once and hand over canonical arguments, so a new backend changes no caller.
+A backend is a module of this package whose functions have the names and signatures of `gsskernels.reference`. The
+public functions validate their arguments and pass them in canonical form, so a new backend changes no caller.
 
 The environment variable GSSKERNELS_BACKEND names the backend to use where the caller names none.
 """
@@ -24,11 +24,11 @@ _chosen: dict[tuple[str | None, str], ModuleType] = {}
 
 
 class BackendUnavailable(RuntimeError):
-    """A backend asked for by name cannot run here; the message says why."""
+    """A backend that was asked for by name cannot run here. The message tells why."""
 
 
 def why_missing(name: str) -> str | None:
-    """Why the backend `name` cannot be loaded in this installation, or None if it can. The answer is remembered."""
+    """The reason why a backend cannot be loaded in this installation, or None if it can. The answer is cached."""
     if name not in _modules and name not in _reasons:
         try:
             _modules[name] = import_module(f"gsskernels.{name}")
@@ -52,18 +52,18 @@ def _choose(backend: str | None, device_type: str) -> str:
 
 
 def _interpreted(backend: str, device_type: str) -> bool:
-    """Whether Triton's interpreter, for tests, stands in for a GPU."""
+    """Whether Triton's interpreter replaces a GPU, in tests."""
     return device_type == "cpu" and why_missing(backend) is None and getattr(_modules[backend], "INTERPRETED", False)
 
 
 def check_name(backend: str | None) -> None:
-    """Raises ValueError for a name that no backend has."""
+    """Raises ValueError if no backend has this name."""
     if backend is not None and backend not in DEVICES:
         raise ValueError(f"backend must be None or one of {', '.join(map(repr, DEVICES))}, got {backend!r}")
 
 
 def select(backend: str | None, device: torch.device) -> ModuleType:
-    """The module that computes for tensors on `device`.
+    """Returns the module that computes on tensors of `device`.
 
     Raises ValueError for an unknown backend name and BackendUnavailable (a RuntimeError) for one that cannot run.
     """

@@ -1,4 +1,4 @@
-"""``python -m gsskernels.info [--json]``: versions, devices, backends, and why one is missing."""
+"""``python -m gsskernels.info [--json]``: versions, devices, backends, and why a backend is missing."""
 
 import argparse
 import importlib
@@ -12,7 +12,7 @@ from gsskernels import _dispatch
 
 
 def collect() -> dict[str, object]:
-    """Everything a bug report needs, as plain data. A backend's value is None if it can run, else the reason."""
+    """Collects the facts for a bug report. The value of a backend is None if it can run, else the reason."""
     cuda = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     vectors, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
     devices = [f"cpu: {platform.machine()}, {vectors}, {threads} threads"]
@@ -36,7 +36,9 @@ def collect() -> dict[str, object]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m gsskernels.info", description="What gsskernels can use here.")
+    parser = argparse.ArgumentParser(
+        prog="python -m gsskernels.info", description="Versions, devices and backends of gsskernels."
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     as_json = parser.parse_args(arguments).json
     found = collect()
@@ -59,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _native() -> dict[str, object] | None:
-    """The instruction set in use and those the processor could run, or None without the native library."""
+    """The instruction set in use and all that the processor can run, or None without the native library."""
     if _dispatch.why_missing("native") is not None:
         return None
     library = importlib.import_module("gsskernels.native.library")

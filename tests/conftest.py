@@ -1,4 +1,4 @@
-"""Before anything imports torch or triton: threads of their own for parallel test processes, and Triton's interpreter.
+"""Sets the threads of parallel test processes and Triton's interpreter, before torch or triton is imported.
 
 Without a GPU Triton's kernels run in its interpreter, as Python on CPU tensors.
 """
@@ -6,7 +6,7 @@ Without a GPU Triton's kernels run in its interpreter, as Python on CPU tensors.
 import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Processes that share the processors must share the threads too, and a thread that waits for others must not spin
+    # Parallel processes divide the processors among their threads, and a thread that waits for others must not spin
     # on a processor that another process could use. Tests of threads set their number themselves.
     share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
     os.environ.setdefault("OMP_NUM_THREADS", str(share))

@@ -1,9 +1,9 @@
 """The CPU backend: every operation of `gsskernels.reference` in C++, for several instruction sets.
 
-Importing this loads the library and raises ImportError, saying why and what to do, where it cannot.
+Importing this module loads the library. If that fails, the ImportError tells the reason and what to do.
 """
 
-from gsskernels.native import library as library  # first: it says why, where the library cannot be loaded
+from gsskernels.native import library as library  # first: its ImportError tells why the library cannot be loaded
 from gsskernels.native.affine_argmax import linear_argmax, nearest_code
 from gsskernels.native.cross_entropy import linear_cross_entropy, linear_cross_entropy_backward
 from gsskernels.native.decode import label_resize, maskige_decode, maskige_evaluate

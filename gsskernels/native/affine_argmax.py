@@ -1,7 +1,7 @@
 """linear_argmax and nearest_code in C++, see src/affine_argmax.cpp.
 
-Answers are the reference's: a fast pass finds the codes that can win, float64 decides among them. float64 operands are
-scored by the reference itself.
+The results equal those of the reference: a fast pass finds the codes that can win, and float64 decides among them.
+Operands in float64 are scored by the reference itself.
 """
 
 import math
@@ -13,8 +13,8 @@ from torch import Tensor
 from gsskernels.native import library
 from gsskernels.reference import codebook as reference
 
-ROUNDING = {None: 0, "fp32": 0, "tf32": 1, "bf16": 2}  # the numbers of src/operands.h
-MOST_FEATURES = 2**20  # beyond it the bounds of float32 sums say nothing
+ROUNDING = {None: 0, "fp32": 0, "tf32": 1, "bf16": 2}  # the same numbers as in src/operands.h
+MOST_FEATURES = 2**20  # with more, the error bounds of float32 sums are useless
 
 
 def nearest_code(x: Tensor, codebook: Tensor, dim: int, precision: str | None) -> Tensor:
@@ -43,9 +43,9 @@ def _affine_argmax(
 
 
 def operands(x: Tensor, codes: Tensor, bias: Tensor | None, dim: int) -> tuple[Tensor, list[int], tuple[Any, ...]]:
-    """What affine_argmax and linear_sample begin with: the tensor that holds the rows (to be kept until the call has
-    returned), the shape of the rows, and the arguments that say where everything lies.
+    """The first arguments of the C functions affine_argmax and linear_sample: addresses, sizes and strides.
 
+    Also returns the tensor that holds the rows, which must live until the call returns, and the shape of the rows.
     Row n starts at (n // inner) * outer_stride + (n % inner) * inner_stride.
     """
     shape = list(x.shape)

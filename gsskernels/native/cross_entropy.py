@@ -1,4 +1,4 @@
-"""Cross-entropy of a linear layer: the C++ of src/cross_entropy.cpp, float64 by the reference."""
+"""Cross-entropy of a linear layer in C++, see src/cross_entropy.cpp. The reference computes float64 operands."""
 
 from ctypes import c_int64
 
@@ -7,32 +7,19 @@ from torch import Tensor
 
 from gsskernels.native import library
 from gsskernels.reference import cross_entropy as reference
+from gsskernels.reference.cross_entropy import CrossEntropyOptions, Gradients
 
 _REDUCTIONS = {"none": 0, "sum": 1, "mean": 2}
 
 
 def linear_cross_entropy(
-    x: Tensor,
-    weight: Tensor,
-    target: Tensor,
-    bias: Tensor | None,
-    dim: int,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-    gradients: tuple[bool, bool, bool],
+    x: Tensor, weight: Tensor, target: Tensor, bias: Tensor | None, options: CrossEntropyOptions
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     if x.dtype is torch.float64:
-        return reference.linear_cross_entropy(
-            x, weight, target, bias, dim, ignore_index, label_smoothing, reduction, gradients
-        )
-    loss = torch.empty(target.shape if reduction == "none" else (), dtype=torch.float32)
+        return reference.linear_cross_entropy(x, weight, target, bias, options)
+    loss = torch.empty(target.shape if options.reduction == "none" else (), dtype=torch.float32)
     lse = torch.empty(target.numel(), dtype=torch.float32)
-    return (
-        loss,
-        lse,
-        *_call(x, weight, target, bias, dim, ignore_index, label_smoothing, reduction, gradients, None, loss, lse),
-    )
+    return loss, lse, *_call(x, weight, target, bias, options, loss=loss, lse=lse)
 
 
 def linear_cross_entropy_backward(
@@ -42,20 +29,11 @@ def linear_cross_entropy_backward(
     target: Tensor,
     bias: Tensor | None,
     lse: Tensor,
-    dim: int,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-    gradients: tuple[bool, bool, bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    options: CrossEntropyOptions,
+) -> Gradients:
     if x.dtype is torch.float64:
-        return reference.linear_cross_entropy_backward(
-            grad, x, weight, target, bias, lse, dim, ignore_index, label_smoothing, reduction, gradients
-        )
-    upstream = grad.to(torch.float32).contiguous()
-    return _call(
-        x, weight, target, bias, dim, ignore_index, label_smoothing, reduction, gradients, upstream, None, None
-    )
+        return reference.linear_cross_entropy_backward(grad, x, weight, target, bias, lse, options)
+    return _call(x, weight, target, bias, options, upstream=grad.to(torch.float32).contiguous())
 
 
 def _call(
@@ -63,27 +41,24 @@ def _call(
     weight: Tensor,
     target: Tensor,
     bias: Tensor | None,
-    dim: int,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-    gradients: tuple[bool, bool, bool],
-    upstream: Tensor | None,
-    loss: Tensor | None,
-    lse: Tensor | None,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    options: CrossEntropyOptions,
+    *,
+    upstream: Tensor | None = None,
+    loss: Tensor | None = None,
+    lse: Tensor | None = None,
+) -> Gradients:
     codes, features = weight.shape
-    if (steps := _row_steps(x, dim)) is None:
+    if (steps := _row_steps(x, options.dim)) is None:
         x = x.contiguous()
-        steps = _row_steps(x, dim)
+        steps = _row_steps(x, options.dim)
         assert steps is not None
     if target.dtype not in library.DTYPES:
         target = target.long()
     target = target.contiguous()
-    x_gradient = torch.empty(x.shape, dtype=torch.float32) if gradients[0] else None
-    weight_gradient = torch.empty((codes, features), dtype=torch.float32) if gradients[1] else None
-    bias_gradient = torch.empty(codes, dtype=torch.float32) if gradients[2] else None
-    inner = x_gradient.stride(dim) if x_gradient is not None else 1
+    x_gradient = torch.empty(x.shape, dtype=torch.float32) if options.gradients[0] else None
+    weight_gradient = torch.empty((codes, features), dtype=torch.float32) if options.gradients[1] else None
+    bias_gradient = torch.empty(codes, dtype=torch.float32) if options.gradients[2] else None
+    inner = x_gradient.stride(options.dim) if x_gradient is not None else 1
     out_of_bounds = (c_int64 * 2)()
     status = library.functions.linear_cross_entropy(
         x.data_ptr(),
@@ -92,7 +67,7 @@ def _call(
         features,
         codes,
         *steps,
-        x.stride(dim),
+        x.stride(options.dim),
         weight.data_ptr(),
         *weight.stride(),
         None if bias is None else bias.data_ptr(),
@@ -100,11 +75,11 @@ def _call(
         0 if bias is None else bias.stride(0),
         target.data_ptr(),
         library.DTYPES[target.dtype],
-        ignore_index,
-        label_smoothing,
-        _REDUCTIONS[reduction],
+        options.ignore_index,
+        options.label_smoothing,
+        _REDUCTIONS[options.reduction],
         None if upstream is None else upstream.data_ptr(),
-        1 if upstream is not None and reduction == "none" else 0,
+        1 if upstream is not None and options.reduction == "none" else 0,
         None if loss is None else loss.data_ptr(),
         None if lse is None else lse.data_ptr(),
         None if x_gradient is None else x_gradient.data_ptr(),
@@ -121,8 +96,10 @@ def _call(
 
 
 def _row_steps(x: Tensor, dim: int) -> tuple[int, int, int] | None:
-    """The rows of x, all dimensions but dim, as two nested loops: rows of the inner one, steps of both. None if two
-    are not enough."""
+    """The rows of x (all dimensions but dim) as two nested loops: rows of the inner loop, steps of both loops.
+
+    None if two loops are not enough.
+    """
     if x.dim() == 2:  # the usual case, quickly
         return x.shape[1 - dim], 0, x.stride(1 - dim)
     loops: list[tuple[int, int]] = []  # size, step

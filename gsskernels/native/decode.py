@@ -1,4 +1,4 @@
-"""Decoding, scoring and resizing on the CPU: prepares the arguments of src/decode.cpp and src/label_resize.cpp."""
+"""Decodes, scores and resizes on the CPU: the arguments of src/decode.cpp and src/label_resize.cpp."""
 
 import math
 
@@ -20,7 +20,10 @@ def _colors(palette: Tensor) -> Tensor:
 
 
 def _stack(maps: Tensor, dims: int) -> tuple[Tensor, int, tuple[int, ...]]:
-    """Maps of `dims` dimensions with all leading dimensions as one: a tensor to keep alive, its batch and strides."""
+    """Merges all dimensions before the last `dims` into one. Returns the tensor, its number of maps and its strides.
+
+    The caller keeps the tensor until the C function has returned.
+    """
     if maps.dim() == dims:
         return maps, 1, (0, *maps.stride())
     if maps.dim() > dims + 1:
@@ -114,7 +117,7 @@ def maskige_evaluate(maskige: Tensor, palette: Tensor, target: Tensor, ignore_in
 
 
 def label_resize(labels: Tensor, size: Size, num_classes: int, ignore_index: int) -> Tensor:
-    if num_classes >= 2**31:  # classes are int32 inside
+    if num_classes >= 2**31:  # the C function holds classes in int32
         return reference.label_resize(labels, size, num_classes, ignore_index)
     shape = labels.shape
     height, width = shape[-2:]

@@ -1,4 +1,4 @@
-"""Encode on CPU: geometry and dtypes for the C function of src/encode.cpp."""
+"""Encodes on the CPU: the arguments of src/encode.cpp."""
 
 import os
 
@@ -58,9 +58,9 @@ def maskige_encode(
 def _last_cache_bytes() -> int:
     try:
         return os.sysconf("SC_LEVEL3_CACHE_SIZE") or 2**24
-    except (ValueError, OSError, AttributeError):  # not a name of this system
+    except (ValueError, OSError, AttributeError):  # this system does not know the name
         return 2**24
 
 
-# Output of more bytes than this is written past the caches.
+# Outputs with more bytes than this are written past the caches.
 CACHE_BYTES = _last_cache_bytes()

@@ -1,4 +1,4 @@
-"""Loads the native library and binds its functions for the fastest instruction set this processor runs.
+"""Loads the native library and binds its functions for the fastest instruction set of this processor.
 
 Environment:
     GSSKERNELS_LIBRARY  another libgsskernels.so, such as one built with sanitizers.
@@ -59,12 +59,12 @@ _library = _open()
 
 
 def available_isas() -> list[str]:
-    """Instruction sets that the library was built for and this processor runs, slowest first."""
+    """The instruction sets that the library has and this processor runs, slowest first."""
     return [isa for isa in ISAS if _library.gss_runs_isa(isa.encode())]
 
 
 def bind(isa: str) -> None:
-    """Takes the functions of one instruction set from now on. Raises ValueError for one that cannot run here."""
+    """Uses the functions of one instruction set from now on. Raises ValueError if it cannot run here."""
     if isa not in available_isas():
         raise ValueError(f"GSSKERNELS_ISA must be one of {', '.join(available_isas())}, got {isa!r}")
     for name, argtypes in SIGNATURES.items():
@@ -76,7 +76,7 @@ def bind(isa: str) -> None:
 
 @contextmanager
 def forced_isa(isa: str) -> Iterator[None]:
-    """Another instruction set inside a with block, for tests and benchmarks. It holds for every thread."""
+    """Uses another instruction set inside a with block, for tests and benchmarks. It applies to all threads."""
     before = functions.isa
     bind(isa)
     try:
@@ -86,7 +86,7 @@ def forced_isa(isa: str) -> Iterator[None]:
 
 
 def check(status: int) -> None:
-    """Raises what a status of the library says."""
+    """Raises the error that a status of the library stands for."""
     if status == 0:
         return
     if status == -1:

@@ -1,8 +1,8 @@
-"""Palettes prepared for decoding, remembered by their colours.
+"""A cache of palettes that are prepared for decoding.
 
-A palette is recognised by comparing its bytes: version counters miss writes through ``.data`` or NumPy, and a palette
-is so small that comparing costs less than asking. Preparing takes longer than decoding a small image by brute force,
-so it waits until a palette has been used on enough pixels to be worth it.
+The key is the bytes of the palette: version counters miss writes through ``.data`` or NumPy, and a palette is so small
+that comparing its bytes is cheap. Preparing takes longer than decoding a small image by brute force, so a palette is
+prepared only after it was used on enough pixels.
 """
 
 import ctypes
@@ -12,19 +12,19 @@ from collections import OrderedDict
 
 from gsskernels.native import library
 
-MOST_PALETTES = 8  # a prepared palette takes half a megabyte or a few
+MOST_PALETTES = 8  # a prepared palette takes half a megabyte to a few megabytes
 FEW_CLASSES = 8  # up to here brute force is as fast as cells
 FEW_PIXELS = 1024  # up to here an image is decoded by brute force without a look at the cache
-# Pixels times classes decoded by brute force in about the time that preparing takes.
+# Pixels times classes that brute force decodes in about the time that preparing takes.
 WORTH_PREPARING = 2_000_000
 
 
 class PreparedPalette:
-    """The cells of one palette, or none where brute force serves it better. Frees them when the last user lets go."""
+    """The cells of one palette, or no cells where brute force is better. Frees them with the last reference."""
 
     def __init__(self, palette: bytes, num_classes: int, order: int) -> None:
         handle = ctypes.c_void_p()
-        # Bound now: at interpreter exit the module may be gone before the last palette.
+        # Stored here: at interpreter exit the module may be destroyed before the last palette.
         self._release = library.functions.release_cells
         library.check(library.functions.prepare_cells(palette, num_classes, order, ctypes.byref(handle)))
         self.handle = handle.value
@@ -61,14 +61,14 @@ def _forget() -> None:
     _cache = _Cache()
 
 
-# The lock may be held by a thread that a forked child does not have.
+# At a fork, a thread that does not exist in the child may hold the lock.
 os.register_at_fork(after_in_child=_forget)
 
 
 def prepared(palette: int, num_classes: int, order: int, pixels: int) -> PreparedPalette | None:
     """Cells for the float32 palette at the address `palette`, or None for brute force.
 
-    Keep the result until the call that uses its handle has returned. `order` is 2 where runners-up are needed.
+    Keep the result until the call that uses its handle has returned. `order` is 2 where margins are needed.
     """
     if num_classes <= FEW_CLASSES or pixels <= FEW_PIXELS:
         return None

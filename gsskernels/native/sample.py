@@ -1,4 +1,4 @@
-"""linear_sample in C++, see src/sample.cpp. Its noise is the reference's, and float64 operands are drawn by it."""
+"""linear_sample in C++, see src/sample.cpp, with the noise of the reference, which also draws for float64 operands."""
 
 import torch
 from torch import Tensor

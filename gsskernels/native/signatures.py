@@ -1,4 +1,4 @@
-"""ctypes signatures of the C functions, one entry a function, arguments in the order of its declaration in src/."""
+"""ctypes signatures of the C functions, with arguments in the order of the declarations in src/."""
 
 from ctypes import c_double, c_float, c_int32, c_int64, c_void_p
 

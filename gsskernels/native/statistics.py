@@ -1,4 +1,4 @@
-"""Counting on CPU: the geometry for the C functions of src/confusion.cpp and src/statistics.cpp."""
+"""Counts on the CPU: the arguments of src/confusion.cpp and src/statistics.cpp."""
 
 import math
 
@@ -38,7 +38,7 @@ def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignor
 
 
 def _as_maps(labels: Tensor) -> Tensor:
-    """(images, height, width), a view but for layouts of more than three separate dimensions."""
+    """Labels as (images, height, width): a view, or a copy if no view of three dimensions exists."""
     if labels.dim() < 3:
         return labels[(None,) * (3 - labels.dim())]
     return labels if labels.dim() == 3 else labels.reshape(-1, *labels.shape[-2:])
@@ -50,7 +50,7 @@ def code_statistics(x: Tensor, codes: Tensor, num_codes: int, dim: int) -> tuple
     sums = torch.empty((num_codes, features), dtype=torch.float64 if x.dtype is torch.float64 else torch.float32)
     if codes.numel() == 0:
         return counts, sums.zero_()
-    # A view unless the dimensions on one side of `dim` lie apart from each other.
+    # A view, unless the dimensions before or after `dim` cannot be merged.
     rows = x.reshape(math.prod(x.shape[:dim]), features, math.prod(x.shape[dim + 1 :]))
     codes = codes.contiguous()
     status = library.functions.code_statistics(

@@ -1,7 +1,6 @@
-"""Every operation in plain PyTorch: the definition of right, and the backend where no faster one is built.
+"""Every operation in plain PyTorch: the definition of the correct result, and the backend where no faster one exists.
 
-Arguments arrive validated by the public functions (`gsskernels.maskige`, `gsskernels.codebook`), which also document
-them.
+The public functions (`gsskernels.maskige`, `gsskernels.codebook`) document and validate the arguments.
 """
 
 from gsskernels.reference.codebook import (

@@ -1,7 +1,7 @@
 """Codebook and token-head operations in plain PyTorch, over chunks of rows: memory is bounded by one chunk of scores.
 
-The argmax works in float64. Products of float32 values are exact there, neither autocast nor the TF32 switches apply,
-and what rounding is left is small enough to tell a tie from a difference.
+The argmax works in float64: products of float32 values are exact, neither autocast nor the TF32 switches apply, and the
+remaining rounding is small enough to tell a tie from a difference.
 """
 
 import math
@@ -37,11 +37,11 @@ def linear_sample(x: Tensor, weight: Tensor, bias: Tensor | None, temperature: f
 def code_statistics(x: Tensor, codes: Tensor, num_codes: int, dim: int) -> tuple[Tensor, Tensor]:
     rows, _ = _rows(x, dim)
     ids = codes.reshape(-1).long()
-    ids = torch.where((ids >= 0) & (ids < num_codes), ids, num_codes)  # one more bin, thrown away below
+    ids = torch.where((ids >= 0) & (ids < num_codes), ids, num_codes)  # one more bin, dropped below
     counts = torch.zeros(num_codes + 1, dtype=torch.int64, device=x.device)
     sums = torch.zeros(num_codes + 1, rows.shape[1], dtype=torch.float64, device=x.device)
     for start, chunk in _chunks(rows, max(rows.shape[1], num_codes)):
-        # Sorted segments are summed in a fixed order; index_add_ on CUDA would add in whatever order threads arrive.
+        # Sorted segments are summed in a fixed order; index_add_ on CUDA adds in the order in which threads arrive.
         order = torch.argsort(ids[start : start + chunk.shape[0]], stable=True)
         found = torch.zeros_like(counts).scatter_add_(0, ids[start : start + chunk.shape[0]], torch.ones_like(order))
         counts += found
@@ -50,10 +50,10 @@ def code_statistics(x: Tensor, codes: Tensor, num_codes: int, dim: int) -> tuple
 
 
 def _affine_argmax(x: Tensor, weight: Tensor, bias: Tensor, dim: int) -> Tensor:
-    """``argmax_v <x, w_v> + b_v`` over float64 operands: the lowest index among the scores no rounding can tell apart.
+    """``argmax_v <x, w_v> + b_v`` over float64 operands: the lowest index among scores that are equal up to rounding.
 
-    A matrix product may sum the columns of two equal codes in different orders. Every score is therefore granted the
-    rounding error it can have, and the first one that can reach the best wins.
+    A matrix product may sum the columns of two equal codes in different orders. The rounding error that a score can
+    have is therefore added to it, and the first score that reaches the best one wins.
     """
     rows, shape = _rows(x, dim)
     rounding = 4 * (rows.shape[1] + 2) * torch.finfo(torch.float64).eps
@@ -78,7 +78,7 @@ def _finite_norm(vectors: Tensor) -> Tensor:
 
 
 def _operand(t: Tensor, precision: str | None) -> Tensor:
-    """The values a multiplier of this precision would see, in float64."""
+    """Rounds to the values that a multiplier of this precision reads; returns them in float64."""
     if precision == "bf16":
         t = t.bfloat16()
     elif precision == "tf32":
@@ -103,7 +103,7 @@ def _rows(x: Tensor, dim: int) -> tuple[Tensor, list[int]]:
 
 
 def _chunks(rows: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
-    """Slices of rows with the number of their first row, so that a chunk x width stays near CHUNK_SCORES.
+    """Yields slices of about CHUNK_SCORES / width rows, each with the number of its first row.
 
     Without rows there is one empty slice.
     """
@@ -113,8 +113,8 @@ def _chunks(rows: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
         start += chunk.shape[0]
 
 
-# SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014), its 64-bit constants as
-# int64.
+# SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014), with its 64-bit constants
+# as int64.
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 _MIX1 = 0xBF58476D1CE4E5B9 - 2**64
 _MIX2 = 0x94D049BB133111EB - 2**64
@@ -136,6 +136,6 @@ def _gumbel(seed: int, start: int, num_rows: int, num_codes: int, device: torch.
     row = torch.arange(start, start + num_rows, device=device)[:, None]
     position = row * num_codes + torch.arange(num_codes, device=device)
     bits = _mix(_mix(key + position * _GOLDEN) + _GOLDEN)
-    # 52 bits and a half: never 0, never 1, exact in float64.
+    # 52 bits plus one half: never 0, never 1, exact in float64.
     uniform = (_logical_shift(bits, 12).double() + 0.5) * 2.0**-52
     return -torch.log(-torch.log(uniform))

@@ -1,4 +1,4 @@
-"""Maskige operations in plain PyTorch. Extra memory is a few output-sized planes, whatever the number of classes."""
+"""Maskige operations in plain PyTorch. Temporary memory is a few planes of the output for any number of classes."""
 
 import math
 
@@ -59,13 +59,13 @@ def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignor
     rows = _class_or(target, num_classes, ignore_index, -1).long()
     columns = _class_or(prediction, num_classes, None, -1).long()
     cell = torch.where((rows < 0) | (columns < 0), num_classes**2, rows * num_classes + columns).flatten()
-    counts = torch.zeros(num_classes**2 + 1, dtype=torch.int64, device=cell.device)  # the last cell is thrown away
+    counts = torch.zeros(num_classes**2 + 1, dtype=torch.int64, device=cell.device)  # the last cell is dropped
     counts.scatter_add_(0, cell, torch.ones_like(cell))
     return counts[:-1].view(num_classes, num_classes)
 
 
 def _class_or(labels: Tensor, num_classes: int, ignore_index: int | None, other: int) -> Tensor:
-    """Labels as int32 (or int64), with `other` in place of the ignore index and everything outside 0..K-1."""
+    """Labels as int32 (or int64), with `other` in place of the ignore index and of labels outside 0..K-1."""
     wide = labels if labels.dtype is torch.int64 else labels.int()
     valid = (wide >= 0) & (wide < num_classes)
     if ignore_index is not None and 0 <= ignore_index < num_classes:  # other ids are invalid already
@@ -74,7 +74,7 @@ def _class_or(labels: Tensor, num_classes: int, ignore_index: int | None, other:
 
 
 def _nearest_color(maskige: Tensor, palette: Tensor, margin: bool) -> tuple[Tensor, Tensor | None]:
-    """Index of the nearest colour, one pass over the image per class, and the margin to the runner-up if asked for."""
+    """Index of the nearest colour, and the margin if asked for. Makes one pass over the image per class."""
     red, green, blue = maskige.float().unbind(-3)
     num_classes = palette.shape[0]
     first = torch.zeros(red.shape, dtype=torch.uint8 if num_classes <= 255 else torch.int32, device=red.device)
@@ -83,7 +83,7 @@ def _nearest_color(maskige: Tensor, palette: Tensor, margin: bool) -> tuple[Tens
     largest = torch.finfo(torch.float32).max
     for k in range(num_classes):
         d = (red - palette[k, 0]) ** 2 + (green - palette[k, 1]) ** 2 + (blue - palette[k, 2]) ** 2
-        # Below the initial +inf, so that an infinite distance beats a NaN one; NaN loses every comparison.
+        # An infinite distance stays below the initial +inf, so that it beats NaN, which loses every comparison.
         d = d.clamp(max=largest)
         wins = d < best
         if margin:

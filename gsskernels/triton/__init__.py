@@ -1,8 +1,8 @@
-"""The GPU backend: every operation of `gsskernels.reference` in Triton, one family a file.
+"""The GPU backend: every operation of `gsskernels.reference` in Triton, one family of operations per file.
 
-Importing this needs triton and compiles nothing: a kernel is compiled at its first launch, with meta-parameters from
-`gsskernels.triton.plan`, and kept in Triton's own cache. With TRITON_INTERPRET=1 set before the import, kernels run as
-Python on CPU tensors, for tests; then, and only then, ``backend="triton"`` takes CPU tensors.
+Importing this module needs triton and compiles nothing: a kernel is compiled at its first launch, with meta-parameters
+from `gsskernels.triton.plan`, and kept in Triton's cache. With TRITON_INTERPRET=1 set before the import, kernels run as
+Python on CPU tensors, for tests; only then does ``backend="triton"`` accept CPU tensors.
 """
 
 from gsskernels.triton.affine_argmax import linear_argmax, nearest_code

@@ -2,20 +2,20 @@
 
     score[n, v] = sum_d x[n, d] w[v, d] + b[v]          nearest code: w = codes, b = -|c|^2 / 2
     best[n]     = max over tiles of (max over the tile), its column found by equality with the maximum
-    splits      : V is cut into a few ranges so that every multiprocessor has work; a merge takes them in order
+    splits      : V is cut into a few ranges so that every multiprocessor has work; a merge combines them in order
 
-|x|^2 is the same for every code and is left out; nothing is clamped; codes beyond V score -inf through the bias, so the
-loop has no mask. Memory: 8 bytes a row and split.
+|x|^2 is the same for every code and is omitted; nothing is clamped; codes beyond V score -inf through the bias, so the
+loop has no mask. Memory: 8 bytes per row and split.
 
-Contract: half precision operands are multiplied as they are and summed in float32. float32 operands take the road of
-`certified.py` and give the float64 answer. Equal codes score equal bits wherever they stand, a later tile or split wins
-only if it is strictly better, and the lowest column of a tile wins, so ties go to the lowest index. A maximum never
-returns NaN while it has a number, so NaN never wins; a row with nothing else gives 0.
+Contract: half precision operands are multiplied as they are and summed in float32. `certified.py` computes float32
+operands and gives the float64 answer. Equal codes have equal scores at any position, a later tile or split wins only if
+it is strictly better, and the lowest column of a tile wins, so ties go to the lowest index. A maximum returns NaN only
+if all its operands are NaN, so NaN never wins; a row whose scores are all NaN gives 0.
 
 On an H200, bfloat16, 73728 x 8192: 0.705 ms at 256 features (torch.mm alone 0.565, with its argmin 1.65) and 3.89 ms at
-2048 (3.42 and 4.75). docs/kernels/static.md has registers and instructions per score. It loses to cuBLAS and an argmax
-where the product itself is all there is (C of thousands) and its tiles reach less of the peak than cuBLAS's; it then
-still saves the N x V scores.
+2048 (3.42 and 4.75). docs/kernels/static.md has registers and instructions per score. cuBLAS and an argmax are faster
+where the product dominates (C of thousands), because the tiles here reach a smaller share of the peak than cuBLAS; the
+kernel then still saves the memory of the N x V scores.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def linear_argmax(x: Tensor, weight: Tensor, bias: Tensor | None, dim: int, prec
 
 
 def _operands(x: Tensor, table: Tensor, precision: str | None) -> tuple[Tensor, Tensor]:
-    """In bfloat16 where that is asked for; float32 left after that holds tf32 values."""
+    """Rounds to bfloat16 if asked for; operands that are still float32 then are rounded to tf32 values."""
     if precision == "bf16":
         x, table = x.bfloat16(), table.bfloat16()
     elif x.dtype is torch.float32:
@@ -135,7 +135,7 @@ def _argmax_kernel(
     DESCRIPTOR: tl.constexpr,
     MASK: tl.constexpr,  # of rows and features, where tiles overhang
 ):
-    # Splits of one tile of rows are neighbours: blocks that run together share rows and walk the codes side by side.
+    # Splits of one tile of rows are neighbours: blocks that run at the same time share rows.
     tile = tl.program_id(0) // splits
     split = tl.program_id(0) - tile * splits
     batch, first_row = tile_of_rows(tile, per_batch, BLOCK_ROWS)

@@ -2,11 +2,12 @@
 
 Class q cannot be nearest to any x of a box of centre c and half edges h if some class p is nearer all over it. Since
     d_q(x) - d_p(x) = (q - p) . (q + p - 2 x)
-is linear in x, its minimum over the box is d_q(c) - d_p(c) - 2 sum_i h_i |q_i - p_i|. q is left out where that exceeds
-`slack`, p being the class nearest to c; where runners-up are needed, only if the two nearest to c both beat q so. Of
-two equal colours the higher class never wins a tie, so the lower beats it without any slack.
+is linear in x, its minimum over the box is d_q(c) - d_p(c) - 2 sum_i h_i |q_i - p_i|. q is omitted where that exceeds
+`slack`, with p the class nearest to c; where the second nearest class is needed, q is omitted only if the two classes
+nearest to c both beat it in this way. If two colours are equal, the higher class never wins a tie, so the lower class
+beats it without slack.
 
-Contract: `nearest_in_cells` equals brute force, in every bit, for every float32 pixel and palette. What float32 can do:
+Contract: `nearest_in_cells` equals brute force in every bit, for every float32 pixel and palette. Errors of float32:
 - Coordinates are measured from the grid's corner: p' = fl(p - low) is off by 2^-24 of the edge, whatever the origin.
 - The decoder's distances are products of at most six roundings, so each is off by 6 * 2^-24 S, where S is the squared
   diagonal of the grid, which holds all colours: 12 for a pair. Here both d(c) are off by 10 * 2^-24 S at most (the
@@ -14,17 +15,17 @@ Contract: `nearest_in_cells` equals brute force, in every bit, for every float32
 - A pixel's cell is fl(fl(x - low) * fl(cells / edge)), off by less than 32 * 4 * 2^-24 = 1e-5 of a cell. Boxes are
   a two-thousandth of a cell wider on each side than their cells.
 - Squares so small or large that roundings are not relative (S outside 1e-20..1e30) or colours that are not finite: no
-  lists at all. Pixels outside the grid, NaN included, have none either. Without a list, all classes are asked.
+  lists at all. Pixels outside the grid, including NaN, have no list either. Without a list, all classes are compared.
 
 A cell's head is its number of candidates (0: more than LIST) and, above these four bits, the class nearest to its
-centre; its list has the candidates in ascending order. Both are built on the device, the host never reads the palette.
-A program builds a block of cells: it first finds the classes that cannot be left out for the whole block, then tests
-only those for each cell. Nothing is kept from call to call: a palette can change without torch noticing (writes through
+centre; its list has the candidates in ascending order. Both are built on the device; the host never reads the palette.
+A program builds a block of cells: it first finds the classes that cannot be omitted for the whole block, then tests
+only these for each cell. Nothing is cached between calls: a palette can change without torch noticing (writes through
 .data, replays of a CUDA graph), and building takes microseconds.
 
 4.2 microseconds on an H200 for K = 19, 7.6 for K = 150. Compiled for sm_80 to sm_100: 62 to 76 registers, no spills;
-512 programs of one warp, so latencies decide.
-Loses: palettes with more than LIST colours in one cell decode there by brute force.
+512 programs of one warp, so latencies dominate.
+Slow case: where more than LIST colours lie in one cell, its pixels are decoded by brute force.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ from gsskernels.triton.launch import launch
 
 BITS = 5  # 2^BITS cells along each axis
 BLOCK_BITS = 2  # a program builds 2^BLOCK_BITS of them along each axis
-MOST_CLASSES = 4096  # what a head has bits for
+MOST_CLASSES = 4096  # a head has 12 bits for a class
 LIST = tl.constexpr(15)
 SLOTS = tl.constexpr(16)  # a list is one 32-byte sector of memory
-OUTSIDE = tl.constexpr(16)  # more than any list has
+OUTSIDE = tl.constexpr(16)  # more than the length of any list
 SLACK = tl.constexpr(64 * 2.0**-24)
 WIDER = tl.constexpr(1.001)
 
@@ -112,7 +113,7 @@ def _build_kernel(
     program = tl.program_id(0)
     grid = _place_grid(colors_ptr, num_classes, CHUNK)
     low_x, low_y, low_z, edge_x, edge_y, edge_z = grid
-    # A palette that no grid suits has an infinite slack: every class is everywhere a candidate.
+    # Without a possible grid the slack is infinite: every class is a candidate in every cell.
     diagonal = edge_x * edge_x + edge_y * edge_y + edge_z * edge_z
     sound = (diagonal > 1e-20) & (diagonal < 1e30)
     slack = tl.where(sound, diagonal * SLACK, float("inf"))
@@ -205,10 +206,10 @@ def _bounds(channel_ptr, num_classes, CHUNK: tl.constexpr):
 
 @triton.jit
 def _axis(low, high, all_low, all_high, widest):
-    """One axis of the grid. Colours of 0..255 or 0..1 get that range, others a thirty-second more than they span.
+    """One axis of the grid: 0..255 or 0..1 if the colours lie in it, else their range and a thirty-second on each side.
 
-    An axis along which colours hardly differ is a quarter of the widest, so that pixels near the palette are inside.
-    A palette of one colour gets a cube of edge 1.
+    An axis along which colours hardly differ gets a quarter of the widest range, so that pixels near the palette are
+    inside. A palette of one colour gets a cube of edge 1.
     """
     edge = high - low
     around = tl.maximum(edge / 32, (widest / 4 - edge) / 2)
@@ -237,7 +238,7 @@ def _squared(x, y, z):
 
 @triton.jit
 def _beaten(k, r, g, b, d, rival, s, t, u, rival_d, width_x, width_y, width_z, slack):
-    """Whether class `rival` of colour (s, t, u) is nearer than class k all over a box, given their d(c)."""
+    """Whether class `rival` of colour (s, t, u) is nearer than class k in the whole box, given both d(c)."""
     swing = width_x * tl.abs(r - s) + width_y * tl.abs(g - t) + width_z * tl.abs(b - u)
     equal = (r == s) & (g == t) & (b == u)
     return (d - rival_d > swing + slack) | (equal & (k > rival))
@@ -257,7 +258,7 @@ def _sieve(
     BLOCKS: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
-    """Writes, in ascending order, the classes that cannot be left out for a whole block of cells; returns how many."""
+    """Writes the classes that cannot be omitted for a block of cells, in ascending order. Returns their number."""
     low_x, low_y, low_z, edge_x, edge_y, edge_z = grid
     x, width_x = _box(block_x, edge_x, BLOCKS)
     y, width_y = _box(block_y, edge_y, BLOCKS)

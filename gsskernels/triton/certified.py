@@ -1,18 +1,19 @@
-"""The certified argmax of float32 operands: fast passes that know their error, and float64 for what they cannot decide.
+"""The certified argmax of float32 operands: fast passes with an error bound, and float64 for the undecided rows.
 
     1. float16 products of x and the codes: best and second best score of every row
     2. rows whose gap is not above twice the error bound: again with x and codes in two float16 parts, three products
     3. rows still undecided: scores in float64
 
-How far a score can be from the real one, and so which rows are decided, is in decide.py.
+decide.py has the error bound of a score, which tells the rows that are decided.
 
-Contract: the answer is the reference's, scored in float64; ties and near-ties reach pass 3, where equal sums have equal
-bits and the lowest index wins; NaN, infinities and overflows of float16 make a bound that certifies nothing.
+Contract: the answer equals that of the reference, which scores in float64. Ties and near-ties reach pass 3, where equal
+sums have equal bits and the lowest index wins. NaN, infinities and overflows of float16 give a bound that decides no
+row.
 
 73728 x 8192 x 256 on an H200: 1.56 ms, of it 1.23 in passes 1 and 2 and 0.33 in pass 3; torch.mm alone 6.55 in float32,
 and 2.3 with the argmin in TF32, which does not decide exactly. By the same arithmetic on a CPU, 1024 rows, V = 8192, D
 = 256: of independent Gaussian rows 7.9 % go to pass 2 and 1.1 % to pass 3; of rows 0.7 standard deviations from a code,
-none. It loses where most rows tie, for instance between equal codes: then all of it is float64.
+none. It is slow where most rows tie, for instance between equal codes: then all rows are scored in float64.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from gsskernels.triton.plan import SMALL_WORK, Config, plan_certified, resident_
 from gsskernels.triton.rows import RowList, Rows, aligned_features, row_offsets, rows_of, tile_of_rows, tiles
 from gsskernels.triton.tiles import code_tile, tile_best
 
-MOST_FEATURES = 2**16  # beyond it the bound of a float32 sum says too little
+MOST_FEATURES = 2**16  # with more, the bound of a float32 sum is too loose
 
 
 def affine_argmax(x: Tensor, codes: Tensor, bias: Tensor | None, nearest: bool, dim: int) -> Tensor:
@@ -53,7 +54,7 @@ def affine_argmax(x: Tensor, codes: Tensor, bias: Tensor | None, nearest: bool, 
 
 
 def _fast_pass(rows: Rows, split: SplitCodes, out: Tensor, parts: int, listed: RowList | None) -> RowList:
-    """Decides what it can into `out`, for all rows or those listed, and returns the others."""
+    """Writes the answers of decided rows to `out`, for all rows or the listed ones, and returns the undecided rows."""
     num_codes, device = split.high.shape[0], rows.x.device
     arch = architecture(device)
     config, splits = plan_certified(rows.count, num_codes, rows.features, parts, listed is not None, arch)
@@ -100,7 +101,7 @@ def _blocks(config: Config, features: int) -> dict[str, Any]:
 @triton.jit
 def _fast_kernel(
     x_ptr,
-    list_ptr,  # numbers of the rows to do, or None for all
+    list_ptr,  # numbers of the rows to score, or None for all
     count_ptr,
     high_table,
     low_table,
@@ -192,8 +193,8 @@ def _best_two(
             scores = tl.dot(high, w.T, scores)
         scores += tl.load(bias_ptr + first + columns)[None, :]
         if PARTS == 1:
-            # The column replaces the lowest bits, so that the maximum brings it along. An infinity becomes NaN by it,
-            # but its bound is infinite, so nothing is decided by that.
+            # The column replaces the lowest bits of the score, so the maximum carries it. This turns an infinity into
+            # NaN, but the bound of its row is infinite, so the row stays undecided.
             packed = (scores.to(tl.int32, bitcast=True) & -BLOCK_CODES) | columns[None, :]
             tile_first, tile_second = _two_largest(packed.to(tl.float32, bitcast=True), BLOCK_ROWS, BLOCK_CODES)
             column = tile_first.to(tl.int32, bitcast=True) & (BLOCK_CODES - 1)
@@ -208,14 +209,14 @@ def _best_two(
 
 @triton.jit
 def _two_largest(values, BLOCK_ROWS: tl.constexpr, BLOCK_CODES: tl.constexpr):
-    """The two largest values of every row. Neighbours are sorted first, which a thread that holds both does alone."""
+    """The two largest values of every row. Neighbours are sorted first: one thread holds both of them."""
     left, right = tl.split(tl.reshape(values, (BLOCK_ROWS, BLOCK_CODES // 2, 2)))
     return tl.reduce((tl.maximum(left, right), tl.minimum(left, right)), 1, _two_of_four)
 
 
 @triton.jit
 def _two_of_four(first, second, other_first, other_second):
-    """The two largest of two pairs, each the larger one first. NaN loses."""
+    """The two largest values of two pairs. The larger value of a pair comes first. NaN loses."""
     return (
         tl.maximum(first, other_first),
         tl.maximum(tl.maximum(second, other_second), tl.minimum(first, other_first)),
@@ -224,7 +225,7 @@ def _two_of_four(first, second, other_first, other_second):
 
 @triton.jit
 def _parts(pointers, inside):
-    """float32 values as two float16 ones. Only the second part's users pay for it."""
+    """Splits float32 values into two float16 parts. The compiler removes the second part where it is not used."""
     x = tl.load(pointers, mask=inside, other=0.0)
     high = x.to(tl.float16)
     return high, (x - high.to(tl.float32)).to(tl.float16)

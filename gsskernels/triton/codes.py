@@ -1,14 +1,14 @@
-"""What is made of a table of codes before rows are compared with it: an aligned layout, a bias, and error norms.
+"""Prepares a table of codes: an aligned layout, a bias, and norms for the error bound.
 
-From Hopper on, kernels read codes through tensor descriptors: the copy engine fetches tiles without address
-arithmetic in the loop. Before, they read them by pointers. Both want rows at 16-byte steps; a table that has others
-is copied. The bias, -|c|^2 / 2 for codes, is float32 and padded with -inf beyond V to whole tiles, so the loop needs
-no mask.
+On Hopper and newer GPUs, kernels read codes through tensor descriptors: the copy engine fetches tiles without address
+arithmetic in the loop. On older GPUs they use pointers. Both need rows at 16-byte steps; a table with other steps is
+copied. The bias, -|c|^2 / 2 for codes, is float32 and padded with -inf beyond V to whole tiles, so the loop needs no
+mask.
 
 For the certified search a float32 code c is split, c = high + low + rest, with high and low in float16 (22 bits
 between them). `errors` holds, over all codes, the largest |c|, |c - high|, |c - high - low| and |bias|, each rounded
-up: from them a bound on the error of every fast score follows (certified.py). A NaN or infinite code makes them
-infinite or NaN, and then nothing is certain.
+up. They give a bound on the error of every fast score (certified.py). A NaN or infinite code makes them infinite or
+NaN, and then no row is decided.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _aligned(table: Tensor) -> Tensor:
 
 
 def padded_bias(table: Tensor, bias: Tensor | None, nearest: bool) -> Tensor:
-    """Bias of every code, float32, -inf beyond the last. For `nearest` -|c|^2 / 2."""
+    """The bias of every code in float32, -inf beyond the last code. With `nearest` it is -|c|^2 / 2."""
     codes, features = table.shape
     out = torch.empty(-(-codes // MOST_BLOCK_CODES) * MOST_BLOCK_CODES, dtype=torch.float32, device=table.device)
     launch(
@@ -88,12 +88,12 @@ def padded_bias(table: Tensor, bias: Tensor | None, nearest: bool) -> Tensor:
 class SplitCodes:
     high: Tensor  # (V, D) in rows of whole 16 bytes, float16
     low: Tensor
-    bias: Tensor  # as of `padded_bias`, but three times FORBIDS for what is forbidden or beyond V
+    bias: Tensor  # as in `padded_bias`, but 3 * FORBIDS for codes that are forbidden or beyond V
     errors: Tensor  # (4,) float32, see the module's documentation
 
 
 def split_codes(codebook: Tensor, bias: Tensor | None, nearest: bool) -> SplitCodes:
-    """The parts of a float32 codebook. `nearest` makes the bias -|c|^2 / 2 instead of the one given."""
+    """Splits a float32 codebook. With `nearest` the bias is -|c|^2 / 2 instead of the given one."""
     codes, features = codebook.shape
     step = -(-features // 8) * 8
     device = codebook.device
@@ -196,13 +196,13 @@ def _split_kernel(
         offset = tl.load(bias_ptr + v * bias_stride, mask=ok, other=0.0).to(tl.float32)
     else:
         offset = tl.zeros((BLOCK_CODES,), tl.float32)
-    # -inf would become NaN where a column is packed into it.
+    # A column is packed into the low bits of a score, which would turn -inf into NaN.
     forbids = offset < FORBIDS
     tl.store(offset_ptr + v, tl.where(ok & ~forbids, offset, 3 * FORBIDS))
     _raise_to(errors_ptr, norm_above(whole, features))
     _raise_to(errors_ptr + 1, norm_above(once, features))
     _raise_to(errors_ptr + 2, norm_above(twice, features))
-    # What forbids a code bounds nothing; NaN never wins; +inf must make everything uncertain.
+    # A forbidding bias does not count: its code never wins, and neither does NaN. +inf must leave all rows undecided.
     size = tl.where(forbids, 0.0, tl.abs(offset))
     _raise_to(errors_ptr + 3, tl.where(ok & (size == size), size, 0.0))
 
@@ -215,5 +215,5 @@ def norm_above(squares, features):
 
 @triton.jit
 def _raise_to(pointer, values):
-    """The maximum of non-negative floats, as integers: NaN counts as more than infinity."""
+    """Raises *pointer to the maximum of non-negative floats, compared as integers: NaN is above infinity."""
     tl.atomic_max(pointer, tl.max(values.to(tl.int32, bitcast=True) & 0x7FFFFFFF, 0))

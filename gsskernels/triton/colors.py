@@ -1,12 +1,13 @@
-"""The nearest colour of a block of pixels, in registers: what decode, the "rgb" resize and evaluate share.
+"""The nearest colour of a block of pixels, in registers, for decode, the "rgb" resize and evaluate.
 
     d[k] = (r - pr[k])^2 + (g - pg[k])^2 + (b - pb[k])^2        float32, in this order, nothing fused
     first = argmin d, second = argmin of the others             the lowest class on ties
     margin = <p1 - p2, x - (p1 + p2) / 2> / |p1 - p2|           the distance to the wall between them
 
-Two ways to find them. `nearest_of_all` asks every class. `nearest_in_cells` asks the few that the pixel's cell of
-the grid of cells.py lists, and where any pixel of the block has no list, asks every class for the block after all:
-blocks of one warp make that branch cheap. Both give the same answer. Kernels that call these are launched exact=True.
+There are two ways to find them, with the same answer. `nearest_of_all` compares every class. `nearest_in_cells`
+compares the few classes that the cell of the pixel lists (cells.py). If any pixel of the block has no list, the whole
+block is compared with every class; blocks of one warp make that branch cheap. Kernels that call these are launched with
+exact=True.
 """
 
 import triton
@@ -19,7 +20,7 @@ LARGEST = tl.constexpr(3.4028234663852886e38)
 
 @triton.jit
 def squared_distance(r, g, b, color_ptr, mask):
-    """Of pixels from the colours at `color_ptr`; anything where `mask` leaves them out."""
+    """Squared distances of pixels from the colours at `color_ptr`; undefined where `mask` is false."""
     x = r - tl.load(color_ptr, mask=mask)
     y = g - tl.load(color_ptr + 1, mask=mask)
     z = b - tl.load(color_ptr + 2, mask=mask)
@@ -28,7 +29,7 @@ def squared_distance(r, g, b, color_ptr, mask):
 
 @triton.jit
 def consider(d, k, first, best, second, second_best, MARGIN: tl.constexpr):
-    """One more class at distance d. Classes come in ascending order and win strictly, so ties keep the lowest."""
+    """Compares one more class at distance d. Classes ascend and must be strictly nearer: ties keep the lowest."""
     wins = d < best
     if MARGIN:
         runs_up = d < second_best
@@ -41,7 +42,7 @@ def consider(d, k, first, best, second, second_best, MARGIN: tl.constexpr):
 
 @triton.jit
 def nearest_of_all(r, g, b, colors_ptr, num_classes, MARGIN: tl.constexpr, UNROLL: tl.constexpr):
-    """Brute force. An infinite distance counts as the largest number: it beats NaN, which beats nothing."""
+    """Brute force. An infinite distance counts as the largest finite number, so it beats NaN, which never wins."""
     first = tl.full(r.shape, 0, tl.int32)
     second = first
     best = tl.full(r.shape, float("inf"), tl.float32)
@@ -57,7 +58,7 @@ def nearest_of_all(r, g, b, colors_ptr, num_classes, MARGIN: tl.constexpr, UNROL
 def nearest_in_cells(
     r, g, b, inside, colors_ptr, grid_ptr, cells_ptr, num_classes, BITS: tl.constexpr, MARGIN: tl.constexpr
 ):
-    """By candidate lists. Pixels that are not `inside` the image hold nobody up."""
+    """Compares candidate lists. Pixels that are not `inside` the image do not lengthen the loop."""
     cell, in_grid = cell_of(r, g, b, grid_ptr, BITS)
     head = tl.load(cells_ptr + cell, mask=in_grid, other=0).to(tl.int32) & 0xFFFF
     count = tl.where(inside, head % 16, 1)
@@ -82,7 +83,7 @@ def nearest_in_cells(
 
 @triton.jit
 def nearest(r, g, b, inside, colors_ptr, grid_ptr, cells_ptr, num_classes, BITS: tl.constexpr, MARGIN: tl.constexpr):
-    """The nearest class, its squared distance (only told from an infinite one), the runner-up. BITS 0: no cells."""
+    """The nearest class, a distance that is finite if its own is, the second nearest class. BITS 0: no cells."""
     if BITS > 0:
         first, best, second = nearest_in_cells(
             r, g, b, inside, colors_ptr, grid_ptr, cells_ptr, num_classes, BITS, MARGIN
@@ -94,7 +95,7 @@ def nearest(r, g, b, inside, colors_ptr, grid_ptr, cells_ptr, num_classes, BITS:
 
 @triton.jit
 def wall_distance(r, g, b, first, best, second, colors_ptr):
-    """Without the cancellation of (d2^2 - d1^2) / (2 |p1 - p2|). 0 where the two coincide or nothing is finite."""
+    """(d2^2 - d1^2) / (2 |p1 - p2|) without cancellation. 0 where the colours are equal or no distance is finite."""
     along = tl.full(r.shape, 0.0, tl.float32)
     length = along
     for channel in tl.static_range(3):

@@ -1,16 +1,16 @@
-"""Confusion matrices: integer counts of (target, prediction) pairs, without contention where label maps are smooth.
+"""Confusion matrices: integer counts of (target, prediction) pairs, with little contention where label maps are smooth.
 
     counts[t, p] = number of pixels with target t and prediction p,  both in 0..K-1 and t not ignored
 
-Contract: exact and the same in every run: integer additions commute. Counts are 64-bit throughout, so no size overflows
-them. Neighbouring pixels mostly agree, so pixels are taken in runs of RUN: a run of equal pairs is one addition of RUN,
-any other adds its pixels one by one. Programs are dealt out over private tables, at most SCRATCH bytes in all, which
-are added up at the end; one table is enough, and is the result, where pixels are few or classes many.
+Contract: exact and the same in every run, because integer additions commute. Counts have 64 bits, so they never
+overflow. Neighbouring pixels are mostly equal, so pixels are taken in runs of RUN: a run of equal pairs is one addition
+of RUN, any other run adds its pixels one by one. Programs are distributed over private tables of at most SCRATCH bytes
+in all, which are added at the end. For few pixels or many classes there is one table, which is the result.
 
 Right on an H200 where checked (docs/performance.md), not timed there yet. Compiled for sm_80 to sm_100: 64 registers,
-no spills, loads of 16 bytes where labels are contiguous; 36 instructions a pixel, additions included; their results are
-not asked for (RED, not ATOM).
-Loses: noise of few classes. Every pixel is then an addition to one of a few addresses.
+no spills, loads of 16 bytes where labels are contiguous; 36 instructions a pixel including the additions, which
+return no result (RED, not ATOM).
+Slow case: noise of few classes. Every pixel is then an addition to one of a few addresses.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignor
 
 
 def ignored_class(ignore_index: int, num_classes: int) -> int:
-    """The ignore index if it is a class id, else -1: all other labels outside the classes are left out anyway."""
+    """The ignore index if it is a class id, else -1: labels outside the classes are not counted anyway."""
     return ignore_index if 0 <= ignore_index < num_classes else -1
 
 
@@ -113,7 +113,7 @@ def _confusion_kernel(
 
 @triton.jit
 def count(counts_ptr, tables, prediction, target, inside, num_classes, ignored, WIDE: tl.constexpr, RUN: tl.constexpr):
-    """Adds a block of pixels to this program's table."""
+    """Adds a block of pixels to the table of this program."""
     counted = inside & (target >= 0) & (target < num_classes) & (target != ignored)
     counted &= (prediction >= 0) & (prediction < num_classes)
     POSITION: tl.constexpr = tl.int64 if WIDE else tl.int32

@@ -1,17 +1,18 @@
-"""Cross-entropy of a linear layer with bounded memory: gradients from chunks of logits in one pass, or no logits.
+"""Cross-entropy of a linear layer with bounded memory: gradients from chunks of logits, or losses without logits.
 
     loss[n] = lse_n - logit[n, t_n],  lse_n = log sum_v exp logit[n, v],  logit = x W^T + b
     with gradients: for a chunk of rows   logits = x W^T        (cuBLAS, into a buffer)
                                           G = softmax - target  (rows of the buffer, read once, written in place)
                                           dx = G W,  dW += G^T x,  db += sum of G
-    without: an online log-sum-exp over tiles of scores (cross_entropy_fused.py), or the same chunks, as the plan says
+    without gradients: an online log-sum-exp over tiles of scores (cross_entropy_fused.py), or the same chunks,
+                                          depending on the plan
 
-Three matrix products instead of the four of a backward pass that has to find the logits again. For V of thousands and C
-of the same order the products are all that counts, and cuBLAS does them best; fused tiles win where C is a few hundred.
+This takes three matrix products; a separate backward pass, which computes the logits again, takes four. For V and C of
+thousands the products dominate, and cuBLAS is best at them; fused tiles are faster where C is a few hundred.
 
 Contract: half precision operands give half precision logits, as in PyTorch, summed in float32 inside the product; the
-softmax, losses, dW and db are float32, and dW is summed over chunks in float32. Rows to ignore cost nothing and send
-zeros, whatever their logits. Sums have one order: the same input gives the same bits.
+softmax, losses, dW and db are float32, and dW is summed over chunks in float32. Ignored rows have the loss 0 and the
+gradient 0, whatever their logits. Sums have a fixed order: the same input gives the same bits.
 
 73728 x 2048 -> 8192 in bfloat16, forward and backward, on an H200: 13.7 ms, of it 10.5 in the products, 1.1 in softmax,
 0.6 in db and 0.6 in scaling dx by the upstream gradient; PyTorch's formula 14.0, torch.compile 12.3 with 1.5 times the
@@ -26,16 +27,15 @@ import torch
 from torch import Tensor
 
 from gsskernels.reference import cross_entropy as reference
+from gsskernels.reference.cross_entropy import CrossEntropyOptions, Gradients
 from gsskernels.triton.cross_entropy_fused import fused_losses
 from gsskernels.triton.cross_entropy_rows import softmax_rows
 from gsskernels.triton.launch import architecture
 from gsskernels.triton.plan import chunk_rows, fuses_cross_entropy
 from gsskernels.triton.rows import Rows, rows_of
 
-# Before, a float32 sum of a half precision product was refused.
+# Older versions refuse a float32 sum of half precision products.
 ADDS_IN_FLOAT32 = torch.__version__ >= "2.11"  # a TorchVersion compares as versions do
-
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 def linear_cross_entropy(
@@ -43,34 +43,26 @@ def linear_cross_entropy(
     weight: Tensor,
     target: Tensor,
     bias: Tensor | None,
-    dim: int,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-    gradients: tuple[bool, bool, bool],
+    options: CrossEntropyOptions,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     if x.dtype is torch.float64:
-        return reference.linear_cross_entropy(
-            x, weight, target, bias, dim, ignore_index, label_smoothing, reduction, gradients
-        )
-    rows = rows_of(x, dim)
+        return reference.linear_cross_entropy(x, weight, target, bias, options)
+    rows = rows_of(x, options.dim)
     ids = target.reshape(-1).long()  # a scalar compared with a narrow dtype would wrap to it
-    _assert_in_bounds(ids, weight.shape[0], ignore_index)
+    _assert_in_bounds(ids, weight.shape[0], options.ignore_index)
     losses = torch.empty(rows.count, dtype=torch.float32, device=x.device)
     lse = torch.empty_like(losses)
-    kept = (ids != ignore_index).sum()
+    kept = (ids != options.ignore_index).sum()
     found: Gradients = None, None, None
-    if not any(gradients) and rows.features > 0 and fuses_cross_entropy(rows.features, architecture(x.device)):
-        fused_losses(rows, weight, bias, ids, ignore_index, label_smoothing, losses, lse)
+    if not any(options.gradients) and rows.features > 0 and fuses_cross_entropy(rows.features, architecture(x.device)):
+        fused_losses(rows, weight, bias, ids, options, losses, lse)
     else:
-        # Where every row is ignored gradients are 0, though the mean is NaN.
-        scale = kept.clamp(min=1).reciprocal() if reduction == "mean" else torch.ones((), device=x.device)
-        found = _in_chunks(
-            x, rows, weight, bias, ids, dim, ignore_index, label_smoothing, scale.float(), gradients, losses, lse
-        )
-    if reduction == "none":
+        # If every row is ignored, the gradients are 0 although the mean is NaN.
+        scale = kept.clamp(min=1).reciprocal() if options.reduction == "mean" else torch.ones((), device=x.device)
+        found = _in_chunks(x, rows, weight, bias, ids, options, scale.float(), losses, lse)
+    if options.reduction == "none":
         return losses.view(rows.shape), lse, *found
-    return (losses.sum() if reduction == "sum" else losses.sum() / kept), lse, *found
+    return (losses.sum() if options.reduction == "sum" else losses.sum() / kept), lse, *found
 
 
 def linear_cross_entropy_backward(
@@ -80,23 +72,15 @@ def linear_cross_entropy_backward(
     target: Tensor,
     bias: Tensor | None,
     lse: Tensor,
-    dim: int,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-    gradients: tuple[bool, bool, bool],
+    options: CrossEntropyOptions,
 ) -> Gradients:
     if x.dtype is torch.float64:
-        return reference.linear_cross_entropy_backward(
-            grad, x, weight, target, bias, lse, dim, ignore_index, label_smoothing, reduction, gradients
-        )
+        return reference.linear_cross_entropy_backward(grad, x, weight, target, bias, lse, options)
     ids = target.reshape(-1).long()
     scale = grad.float().reshape(-1)
-    if reduction == "mean":
-        scale = scale / (ids != ignore_index).sum().clamp(min=1)
-    return _in_chunks(
-        x, rows_of(x, dim), weight, bias, ids, dim, ignore_index, label_smoothing, scale, gradients, None, None
-    )
+    if options.reduction == "mean":
+        scale = scale / (ids != options.ignore_index).sum().clamp(min=1)
+    return _in_chunks(x, rows_of(x, options.dim), weight, bias, ids, options, scale)
 
 
 def _in_chunks(
@@ -105,33 +89,30 @@ def _in_chunks(
     weight: Tensor,
     bias: Tensor | None,
     ids: Tensor,
-    dim: int,
-    ignore_index: int,
-    label_smoothing: float,
+    options: CrossEntropyOptions,
     scale: Tensor,
-    gradients: tuple[bool, bool, bool],
-    losses: Tensor | None,
-    lse: Tensor | None,
+    losses: Tensor | None = None,
+    lse: Tensor | None = None,
 ) -> Gradients:
-    """Fills `losses` and `lse` where they are wanted and returns the gradients of sum_n scale_n loss_n.
+    """Fills `losses` and `lse` unless they are None, and returns the gradients of sum_n scale_n loss_n.
 
-    `scale` holds one number, or one a row.
+    `scale` holds one number, or one number per row.
     """
     codes, features = weight.shape
-    # G lies within [-1, 1]; divided by a large number of rows it would vanish in float16, so there the sums are scaled.
+    # G lies within [-1, 1]. Divided by many rows it would underflow in float16, so there the finished sums are scaled.
     late = scale.view(()) if x.dtype is torch.float16 and scale.numel() == 1 else None
     row_scale = torch.ones_like(scale) if late is not None else scale
-    x_gradient, in_place = _rows_for_gradient(x, rows, dim) if gradients[0] else (None, True)
-    weight_gradient = torch.zeros((codes, features), dtype=torch.float32, device=x.device) if gradients[1] else None
-    bias_gradient = torch.zeros(codes, dtype=torch.float32, device=x.device) if gradients[2] else None
+    x_gradient, in_place = _rows_for_gradient(x, rows, options.dim) if options.gradients[0] else (None, True)
+    weight_gradient = (
+        torch.zeros((codes, features), dtype=torch.float32, device=x.device) if options.gradients[1] else None
+    )
+    bias_gradient = torch.zeros(codes, dtype=torch.float32, device=x.device) if options.gradients[2] else None
     longest = chunk_rows(rows.per_batch, codes, x.element_size())
     buffer = torch.empty((longest, codes), dtype=x.dtype, device=x.device)
     for first, size in _chunks(rows, longest):
         part = _view(rows, first, size)
         logits = torch.mm(part, weight.t(), out=buffer[:size])
-        softmax_rows(
-            logits, bias, ids, first, ignore_index, label_smoothing, row_scale, losses, lse, write=any(gradients)
-        )
+        softmax_rows(logits, bias, ids, first, options, row_scale, losses, lse)
         if x_gradient is not None:
             _product(logits, weight, _view(x_gradient, first, size))
         if weight_gradient is not None:
@@ -145,11 +126,11 @@ def _in_chunks(
                 gradient.mul_(late)
     if found[0] is None or in_place:
         return found
-    return found[0].view(*rows.shape, features).movedim(-1, dim).contiguous(), weight_gradient, bias_gradient
+    return found[0].view(*rows.shape, features).movedim(-1, options.dim).contiguous(), weight_gradient, bias_gradient
 
 
 def _rows_for_gradient(x: Tensor, rows: Rows, dim: int) -> tuple[Rows, bool]:
-    """Rows of a new contiguous tensor like x, and True; or of a matrix, where that lacks the batches of `rows`."""
+    """Rows of a new contiguous tensor like x, and True; or rows of a matrix, and False, if its batches differ."""
     dtype = torch.float32 if x.dtype is torch.float16 else x.dtype
     like_x = torch.empty(x.shape, dtype=dtype, device=x.device)
     place = rows_of(like_x, dim)
@@ -159,7 +140,7 @@ def _rows_for_gradient(x: Tensor, rows: Rows, dim: int) -> tuple[Rows, bool]:
 
 
 def _chunks(rows: Rows, longest: int) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of every chunk; none crosses a batch."""
+    """Yields the first row and the number of rows of every chunk. A chunk lies within one batch."""
     for batch in range(rows.batches):
         for start in range(0, rows.per_batch, longest):
             yield batch * rows.per_batch + start, min(longest, rows.per_batch - start)
@@ -177,12 +158,12 @@ def _product(grad: Tensor, weight: Tensor, out: Tensor) -> None:
         out.copy_(_wide_product(grad, weight))
     elif out.stride(1) == 1:
         torch.mm(grad, weight, out=out)
-    else:  # features first: the same product transposed, whose result lies as a matrix product writes it
+    else:  # features first: the transposed product, whose result has the layout that torch.mm writes
         torch.mm(weight.t(), grad.t(), out=out.t())
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a b in float32, whatever the dtype of the factors."""
+    """Computes total += a b in float32 for factors of any dtype."""
     if a.dtype is torch.float32:
         total.addmm_(a, b)
     elif total.device.type != "cpu" and ADDS_IN_FLOAT32:
@@ -193,14 +174,14 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def _wide_product(a: Tensor, b: Tensor) -> Tensor:
-    """a b of half precision factors, in float32."""
+    """The product of half precision factors in float32."""
     if a.device.type != "cpu":
         return torch.ops.aten.mm.dtype(a, b, torch.float32)
     return a.float() @ b.float()
 
 
 def _assert_in_bounds(ids: Tensor, codes: int, ignore_index: int) -> None:
-    """As in PyTorch: an exception where kernels are interpreted, an assertion on the device elsewhere."""
+    """Refuses targets out of bounds: an exception if kernels are interpreted, else an assertion on the device."""
     if ids.device.type == "meta":
         return
     wrong = ((ids < 0) | (ids >= codes)) & (ids != ignore_index)

@@ -1,10 +1,10 @@
-"""Cross-entropy without logits: log-sum-exp over tiles of scores that live in registers, as they are computed.
+"""Cross-entropy without stored logits: an online log-sum-exp over tiles of scores in registers.
 
     m' = max(m, max of the tile),  s' = s exp(m - m') + sum of exp(score - m')       over tiles; lse = m + log s
-    the target's score is picked from the tile that holds it; splits of V are merged by the same formula
+    the score of the target is taken from the tile that holds it; splits of V are merged by the same formula
 
-Contract: as cross_entropy.py; products of half precision operands are summed and used in float32, float32 operands
-are three tf32 products (about float32). Memory: 16 bytes a row and split.
+Contract: as in cross_entropy.py. Products of half precision operands are summed in float32; products of float32
+operands are three tf32 products, which is about float32 precision. Memory: 16 bytes per row and split.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gsskernels.reference.cross_entropy import CrossEntropyOptions
 from gsskernels.triton.codes import has_descriptors, operand, padded_bias
 from gsskernels.triton.cross_entropy_rows import LOG2_E
 from gsskernels.triton.launch import architecture, launch
@@ -27,19 +28,18 @@ def fused_losses(
     weight: Tensor,
     bias: Tensor | None,
     ids: Tensor,
-    ignore_index: int,
-    label_smoothing: float,
+    options: CrossEntropyOptions,
     losses: Tensor,
     lse: Tensor,
 ) -> None:
-    """Fills losses (N,), 0 for rows to ignore, and lse (N,)."""
+    """Fills losses (N,), with 0 for ignored rows, and lse (N,)."""
     codes, features = weight.shape
     if rows.count == 0:
         return
     arch = architecture(weight.device)
     config, splits = plan_cross_entropy(rows.count, codes, features, weight.dtype, arch)
     table, step = operand(weight, config.block_codes, config.block_features, arch)
-    # Of every row and split: maximum, sum of exponentials, sum of logits, the target's logit.
+    # For every row and split: maximum, sum of exponentials, sum of logits, logit of the target.
     partial = torch.empty((4, splits, rows.count), dtype=torch.float32, device=weight.device)
     launch(
         _losses_kernel,
@@ -75,8 +75,8 @@ def fused_losses(
         ids.stride(0),
         splits,
         rows.count,
-        ignore_index,
-        label_smoothing,
+        options.ignore_index,
+        options.label_smoothing,
         BLOCK=block,
     )
 
@@ -124,7 +124,7 @@ def _losses_kernel(
             BLOCK_ROWS, BLOCK_CODES, BLOCK_FEATURES, DESCRIPTOR,
         )  # fmt: skip
         highest = tl.maximum(maximum, tl.max(scores, 1))
-        # While every score is -inf they are measured from 0, or the difference would be NaN.
+        # While every score is -inf the shift is 0; otherwise the difference would be NaN.
         shift = tl.where(highest == float("-inf"), 0.0, highest)
         total = total * tl.exp2((maximum - shift) * LOG2_E) + tl.sum(tl.exp2((scores - shift[:, None]) * LOG2_E), 1)
         below += tl.sum(tl.where((first + columns < codes)[None, :], scores, 0.0), 1)
@@ -170,7 +170,7 @@ def _finish_kernel(
         its_total = tl.load(at + places, mask=ok, other=0.0)
         total = total * tl.exp(maximum - shift) + its_total * tl.exp(its_maximum - shift)
         below += tl.load(at + 2 * places, mask=ok, other=0.0)
-        # The splits without the target left -inf; NaN, if it is the target's score, must survive.
+        # Splits without the target hold -inf. NaN must survive if it is the score of the target.
         its_hit = tl.load(at + 3 * places, mask=ok, other=0.0)
         hit = tl.where(its_hit == float("-inf"), hit, its_hit)
         maximum = highest

@@ -1,12 +1,12 @@
-"""Softmax of rows of stored logits: losses, log-sum-exps and, in place of the logits, the gradient of the logits.
+"""Softmax of rows of stored logits: losses, log-sum-exps, and the gradient of the logits, which replaces them.
 
     lse    = m + log sum_v exp(l_v - m),  m = max_v l_v,  l_v = logit_v + bias_v
     loss   = lse - (1 - s) l_t - s mean_v l_v                        s: label smoothing
     grad_v = scale (exp(l_v - lse) - s / V - (1 - s) [v = t])
 
-One block a row. Up to MOST_RESIDENT codes the row is read once and stays in registers; beyond, it is read twice more
-from cache. Memory-bound: 2 bytes in, 2 bytes out a logit for half precision, 9216 x 8192 in 0.07 ms at 4.3 TB/s
-[derived].
+One block per row. Up to MOST_RESIDENT codes the row is read once and stays in registers; longer rows are read twice
+more from cache. Memory-bound: a logit in half precision takes 2 bytes in and 2 bytes out, 9216 x 8192 logits 0.07 ms at
+4.3 TB/s [derived].
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gsskernels.reference.cross_entropy import CrossEntropyOptions
 from gsskernels.triton.launch import launch
 from gsskernels.triton.rows import power_of_two
 
 MOST_RESIDENT = 16384
 LOG2_E = tl.constexpr(1.4426950408889634)  # exp2 is one instruction, exp six
-BLOCK = 4096  # codes at a time of longer rows
+BLOCK = 4096  # codes read at a time in longer rows
 
 
 def softmax_rows(
@@ -28,16 +29,15 @@ def softmax_rows(
     bias: Tensor | None,
     ids: Tensor,
     first: int,
-    ignore_index: int,
-    label_smoothing: float,
+    options: CrossEntropyOptions,
     scale: Tensor,
     losses: Tensor | None,
     lse: Tensor | None,
-    write: bool,
 ) -> None:
-    """Rows first.. of `ids`, `losses` and `lse` belong to the rows of `logits`.
+    """The first row of `logits` is row `first` of `ids`, `losses` and `lse`.
 
-    `scale` is one number or one a row of `ids`; `write` replaces the logits with their gradient.
+    `scale` is one number, or one number per row of `ids`. If a gradient is wanted, the gradient of the logits replaces
+    the logits.
     """
     rows, codes = logits.shape
     block = min(power_of_two(codes), MOST_RESIDENT)
@@ -59,9 +59,9 @@ def softmax_rows(
         ids.stride(0),
         0 if bias is None else bias.stride(0),
         0 if scale.numel() == 1 else scale.stride(0),
-        ignore_index,
-        label_smoothing,
-        WRITE=write,
+        options.ignore_index,
+        options.label_smoothing,
+        WRITE=any(options.gradients),
         RESIDENT=resident,
         BLOCK=block,
         num_warps=max(1, min(16, block // 512)),
@@ -123,7 +123,7 @@ def _softmax_kernel(
         tl.store(lse_ptr + n, lse)
 
     if WRITE:
-        tl.debug_barrier()  # the target's logit is read before any thread writes over it
+        tl.debug_barrier()  # the logit of the target is read before any thread overwrites it
         scale = tl.load(scale_ptr + n * scale_stride)
         uniform = smoothing / codes
         if RESIDENT:
@@ -146,7 +146,7 @@ def _logits(row_ptr, bias_ptr, v, codes, bias_stride):
 
 @triton.jit
 def _finite(maximum):
-    """What exponents are measured from. While every logit is -inf it is 0, or the difference would be NaN."""
+    """The shift of the exponents: the maximum, or 0 if every logit is -inf, where the difference would be NaN."""
     return tl.where(maximum == float("-inf"), 0.0, maximum)
 
 

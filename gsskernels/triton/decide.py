@@ -1,14 +1,14 @@
-"""Which rows a fast pass of the certified search has decided: those whose gap is more than two errors.
+"""Finds the rows that a fast pass of the certified search has decided: their gap is more than two error bounds.
 
 A score of pass 1 differs from the real one by at most (Cauchy-Schwarz, with h the float16 part of x)
     |x - h| max|c| + |h| max|c - c_high| + (D + 16) 2^-22 (|x| max|c| + max|b|)
-the last term being float32 sums in any order, truncated; pass 2, which sums three products, has 1.5 D there, the
-rests of two parts in place of those of one, and the product of both low parts, which it leaves out. In pass 1 the
-column of a code stands in the low bits of its score, so the maximum brings its index along; that costs 2^-(23 - bits)
-of the score and is in the bound.
+The last term covers float32 sums in any order, truncated. In pass 2, which sums three products, the last term has 1.5
+D, the residues are those of two parts instead of one, and the omitted product of both low parts is added. In pass 1 the
+low bits of a score hold the column of its code, so that the maximum carries the index; that changes the score by
+2^-(23 - bits) of its size, which is part of the bound.
 
-Rows that are not decided, their best two scores being too close or their bound not finite, go into a list for the next
-pass. The host never learns how many there are.
+Undecided rows, whose best two scores are too close or whose bound is not finite, go into a list for the next pass. The
+host never reads the length of the list.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gsskernels.triton.codes import FORBIDS, norm_above
 from gsskernels.triton.launch import launch
 from gsskernels.triton.rows import RowList, Rows, power_of_two, row_offsets
 
-LARGEST = tl.constexpr(1e37)  # scores up to here are far above that of a forbidden code
+LARGEST = tl.constexpr(1e37)  # scores up to this size are far above the score of a forbidden code
 ONE, TWO = 1, 2  # float16 parts of x and of a code
 
 
@@ -35,10 +35,10 @@ def decide(
     block_codes: int,
     listed: RowList | None,
 ) -> RowList:
-    """Writes the index of every row that is decided into `out`, and returns the others.
+    """Writes the index of every decided row to `out`, and returns the undecided rows.
 
-    scores (2, splits, N) and index (splits, N) are those of all rows, or of the rows listed in their order; errors
-    those of `codes.SplitCodes`; block_codes the columns of a tile of pass 1.
+    scores (2, splits, N) and index (splits, N) belong to all rows, or to the listed rows in their order. errors: see
+    `codes.SplitCodes`. block_codes: the columns of a tile of pass 1.
     """
     undecided = RowList(rows.count, rows.x.device)
     block_features = min(128, power_of_two(rows.features))
@@ -89,7 +89,7 @@ def _decide_kernel(
     BLOCK_ROWS: tl.constexpr,
     BLOCK_FEATURES: tl.constexpr,
 ):
-    """Merges the splits, writes the index of every row whose gap is certain, and lists the other rows."""
+    """Merges the splits, writes the index of every decided row, and lists the undecided rows."""
     count = capacity if list_ptr is None else tl.load(count_ptr)
     if tl.program_id(0) * BLOCK_ROWS >= count:
         return
@@ -142,7 +142,7 @@ def _row_norms(
     BLOCK_ROWS: tl.constexpr,
     BLOCK_FEATURES: tl.constexpr,
 ):
-    """Upper bounds of |x|, of what the float16 parts leave of it, and of the low part."""
+    """Upper bounds of the norms of x, of the residue that its float16 parts leave, and of the low part."""
     whole = tl.zeros((BLOCK_ROWS,), tl.float32)
     rest = tl.zeros((BLOCK_ROWS,), tl.float32)
     kept_low = tl.zeros((BLOCK_ROWS,), tl.float32)

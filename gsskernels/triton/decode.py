@@ -1,22 +1,22 @@
-"""Reading maskiges back: the nearest palette colour of every pixel, found in colors.py.
+"""Decodes maskiges: the class of the nearest palette colour of every pixel. colors.py finds it.
 
-    label[b, y, x] = argmin_k |image[b, :, y, x] - palette[k]|^2, and the margin to the runner-up's wall
-    size, "vote": decode at the image's size, then the vote of resize.py over that small label map
+    label[b, y, x] = argmin_k |image[b, :, y, x] - palette[k]|^2, and the margin
+    size, "vote": decode at the size of the image, then resize that label map by the vote of resize.py
     size, "rgb": blend the four neighbours' colours, h0 (w0 a + w1 b) + h1 (w0 c + w1 d), and decode those
 
-Contract: the reference's labels bit for bit, whichever way they are found; margins, and the colours that "rgb" blends,
-to float32 rounding. Images of every dtype are read as they lie (planar, channels last, any strides) and once.
+Contract: the labels of the reference bit for bit; margins, and the colours that "rgb" blends, up to float32 rounding.
+Images of every dtype and layout (planar, channels last, any strides) are read once and without a copy.
 
-Few classes or few pixels are searched by brute force, 12 instructions a class and pixel (multiplying and adding
-apart is the price of the contract). Otherwise cells.py first prepares the palette on the device. Programs are single
-warps, so the branch from cells with one candidate (no distance at all) to the others costs only the warps that need it.
+Few classes or few pixels are searched by brute force with 12 instructions per class and pixel; the contract does not
+allow fused multiply-add. Otherwise cells.py first prepares the palette on the device. Programs are single warps, so the
+branch between cells with one candidate (no distance at all) and other cells costs only the warps that need it.
 
 1024 x 2048 on an H200: 23.5 us from uint8 and 25.8 from float32 for K = 19, 36.4 and 39.7 for K = 150, cells included;
-torch.compile 45 and 474. That is twice what its instructions take: latencies decide. Compiled for sm_80 to sm_100: no
-spills, at most 116 registers (133 with margins or "rgb"), loads of 16 bytes. Instructions a pixel: 42 where a warp's
-cells have one candidate each, 30 more a candidate where not, 13 a class by brute force. An H200 has time for 89 while
-it reads float32.
-Loses: noise. Where neighbouring pixels share no cells, every warp walks the longest of its pixels' lists.
+torch.compile 45 and 474. That is twice the time of the instructions: latencies dominate. Compiled for sm_80 to sm_100:
+no spills, at most 116 registers (133 with margins or "rgb"), loads of 16 bytes. Instructions per pixel: 42 where the
+cells of a warp have one candidate each, 30 more per candidate otherwise, 13 per class by brute force. An H200 has time
+for 89 while it reads float32.
+Slow case: noise. Where neighbouring pixels share no cells, every warp walks the longest list of its pixels.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from gsskernels.triton.resize import Size, axis, scales, vote
 BLOCK = 256  # pixels a program
 NUM_WARPS = 1
 FEW_CLASSES = 8  # up to here brute force costs no more than reading the image
-WORTH_PREPARING = 2**24  # pixels times classes that are searched in about the time that building cells takes
+WORTH_PREPARING = 2**24  # pixels times classes that brute force searches in the time of building cells
 
 
 def maskige_decode(
@@ -70,7 +70,7 @@ def contiguous_float(palette: Tensor) -> Tensor:
 
 
 def readable(maskige: Tensor) -> Tensor:
-    """Float64 images are rounded to float32 first; kernels read every other dtype."""
+    """Rounds float64 images to float32; kernels read every other dtype."""
     return maskige.float() if maskige.dtype is torch.float64 else maskige
 
 
@@ -85,7 +85,7 @@ def _empty(images: Tensor, size: Size, num_classes: int, margin: bool) -> tuple[
 
 
 def _decode(images: Tensor, colors: Tensor, labels: Tensor, margin: Tensor | None, blended: bool) -> None:
-    """Labels of images (B, 3, H, W), or of their colours blended to the size of the labels."""
+    """Fills the labels of images (B, 3, H, W). With `blended` their colours are first resized to the labels."""
     line, places, _ = image_lines(images, size_of(labels), blended)
     prepared = prepare(colors, labels.numel(), margin is not None)
     launch(
@@ -111,7 +111,7 @@ def _decode(images: Tensor, colors: Tensor, labels: Tensor, margin: Tensor | Non
 
 
 def prepare(colors: Tensor, pixels: int, margin: bool) -> Cells | None:
-    """Cells of the palette, or None where brute force is the faster search."""
+    """Builds the cells of the palette, or returns None where brute force is faster."""
     num_classes = colors.shape[0]
     if not FEW_CLASSES < num_classes <= cells.MOST_CLASSES or pixels * num_classes < WORTH_PREPARING:
         return None
@@ -121,7 +121,7 @@ def prepare(colors: Tensor, pixels: int, margin: bool) -> Cells | None:
 def image_lines(
     images: Tensor, size: Size, blended: bool, *others: Tensor
 ) -> tuple[Lines, tuple[int | float, ...], list[tuple[int, int]]]:
-    """Lines of the result, shared with `others` of its size; where kernels find colours; the strides of the others."""
+    """Lines of the result and of `others` of its size, arguments for reading colours, strides of the others."""
     height, width = images.shape[-2:]
     batch, channel, row, column = images.stride()
     if blended:

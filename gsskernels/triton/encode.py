@@ -1,17 +1,16 @@
-"""Painting label maps: a table of K + 1 colours, looked up once a channel.
+"""Paints label maps: looks up a table of K + 1 colours once per channel.
 
     table[k] = palette[k] * scale + shift        k = K is the ignore colour, in float32, rounded once to the output
     out[b, c, y, x] = table[label[b, y, x], c]   labels outside 0..K-1 and the ignore index read row K
 
-Contract: the reference's values bit for bit: product and sum are rounded apart, never fused. One pass: a label is read
-once, three planes are written. Every program makes the table for itself, from a palette of any dtype that soon lies in
-cache, so nothing is launched before. Tables of more than MOST_IN_TABLE rows stay in memory as the palette they are, and
-every pixel computes its own colour.
+Contract: the values of the reference bit for bit: product and sum are rounded separately, never fused. In one pass a
+label is read once and three planes are written. Every program computes the table from the palette, of any dtype, so no
+other kernel runs before. With more than MOST_IN_TABLE rows there is no table, and every pixel computes its own colour.
 
 4096 x 4096 to float32 on an H200: 57.7 us; copying as many bytes takes 53.2. Compiled for sm_80 to sm_100: at most 40
-registers with a table, no spills, stores of 16 bytes; from uint8 labels 38 instructions a pixel to float32, 25 to
-bfloat16, 18 to uint8. An H200 has time for 89 while it moves the bytes to float32.
-Loses: a palette of hundreds of colours on a map of a few thousand pixels is table building and little else.
+registers with a table, no spills, stores of 16 bytes; from uint8 labels 38 instructions per pixel to float32,
+25 to bfloat16, 18 to uint8. An H200 has time for 89 while it moves the bytes to float32.
+Slow case: for hundreds of colours and a map of a few thousand pixels, most of the time goes into the table.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def maskige_encode(
     num_classes = palette.shape[0]
     table = triton.next_power_of_2(num_classes + 1)
     table = table if table <= MOST_IN_TABLE else 0
-    block = NUM_WARPS * 32 * 16 // dtype.itemsize  # a thread stores 16 bytes a plane, so nothing is rearranged
+    block = NUM_WARPS * 32 * 16 // dtype.itemsize  # a thread stores 16 bytes per plane, so no data is exchanged
     launch(
         _encode_kernel,
         (line.programs(block),),
@@ -116,7 +115,7 @@ def _encode_kernel(
             color = tl.where(known, color.to(tl.float32), ignore)
             painted = _as_output(color * scale + shift, out_ptr.dtype.element_ty)
         tl.store(out, painted, mask=inside)
-        palette_ptr += palette_channel  # pointers move on: a multiple of a plane may not fit 32 bits
+        palette_ptr += palette_channel  # pointers advance: a multiple of a plane may not fit 32 bits
         out += plane
 
 

@@ -1,15 +1,15 @@
-"""Scoring maskiges: decoded, resized to the target and counted, without a label map of the target's size.
+"""Scores maskiges: decodes, resizes to the target and counts, without a label map of the size of the target.
 
     counts[t, p] = number of pixels with target t whose decoded class is p
 
-"vote" decodes at the image's own size into a label map, usually a sixteenth of the target, and votes and counts in one
-kernel; at equal size, and with "rgb", decoding itself counts. Arithmetic and contract are those of decode.py, resize.py
-and confusion.py.
+"vote" decodes at the size of the image into a label map, usually a sixteenth of the target, and then votes and counts
+in one kernel. At equal sizes, and with "rgb", the decoding kernel counts. Arithmetic and contract are those of
+decode.py, resize.py and confusion.py.
 
-256 x 512 against 1024 x 2048 on an H200: 36 us for K = 19, of it 22 voting and counting and 6 the sum of the partial
-counts; 45 for K = 150. Compiled for sm_80 to sm_100: at most 128 registers, no spills; voting and counting take 71
-instructions a pixel where a warp agrees, 59 more where it votes.
-Loses: at equal sizes it saves no more than writing and reading the labels once.
+256 x 512 against 1024 x 2048 on an H200: 36 us for K = 19, of which voting and counting take 22 and the sum of the
+partial counts 6; 45 for K = 150. Compiled for sm_80 to sm_100: at most 128 registers, no spills; voting and counting
+take 71 instructions per pixel where all neighbours in a warp are equal, 59 more where it votes.
+Least gain: at equal sizes it only saves writing and reading the labels once.
 """
 
 from __future__ import annotations

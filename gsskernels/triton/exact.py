@@ -1,13 +1,13 @@
-"""The argmax scored in float64, for rows that no cheaper pass could decide and for problems too small for one.
+"""The argmax with float64 scores, for rows that the fast passes could not decide and for small problems.
 
     score[n, v] = sum_d x[n, d] w[v, d] + b[v]  in float64; for codes b = -(sum_d c[v, d]^2) / 2
 
-Products of float32 values are exact in float64. Before Blackwell, for which Triton cannot multiply float64 matrices,
-they are tiles of a matrix product, on its own instructions where the GPU has them; there, an outer product of
-registers. Codes with equal values have equal bits, so ties go to the lowest index; NaN never wins.
+Products of float32 values are exact in float64. Before Blackwell they are tiles of a matrix product, with matrix
+instructions where the GPU has them. On Blackwell, where Triton cannot multiply float64 matrices, they are an outer
+product of registers. Codes with equal values have equal scores, so ties go to the lowest index. NaN never wins.
 
 Right on an H200, timed as part of certified.py. At the 67 TFLOP/s of an H200's datasheet all of 73728 x 8192 x 256
-would take 4.6 ms; consumer GPUs, with a sixty-fourth of their float32 rate, feel every row that ties.
+would take 4.6 ms. Consumer GPUs, whose float64 rate is a sixty-fourth of their float32 rate, are slow where rows tie.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ CONFIG = Config(block_rows=32, block_codes=64, num_warps=8, num_stages=2)
 def exact_argmax(
     rows: Rows, codes: Tensor, bias: Tensor | None, nearest: bool, out: Tensor, listed: RowList | None
 ) -> None:
-    """Writes the index of every row, or of every row listed, into `out`."""
+    """Writes the index of every row, or of every listed row, to `out`."""
     num_codes, features = codes.shape
     device = rows.x.device
     arch = architecture(device)
     tiles = triton.cdiv(rows.count, CONFIG.block_rows)
-    # A list is usually short: cut the codes finely, so that few rows still keep the whole GPU busy.
+    # A list is usually short: the codes are cut into many ranges, so that few rows still occupy the whole GPU.
     splits = splits_for(tiles if listed is None else 1, num_codes, CONFIG.block_codes, arch)
     best = torch.empty((splits, rows.count), dtype=torch.float64, device=device)
     index = torch.empty((splits, rows.count), dtype=torch.int32, device=device)

@@ -1,8 +1,8 @@
-"""The one place where a kernel is started: on the device of its tensors, with planned meta-parameters.
+"""Starts every kernel of the backend, on the device of its tensors and with planned meta-parameters.
 
-`launch` also lets itself be recorded. Under `record(architecture)` the backend's functions run on tensors of the meta
-device and nothing is started; what would have been, with every planned configuration, can then be compiled ahead of
-time for an architecture that is not here.
+Launches can be recorded. Under `record(architecture)` the functions of the backend run on tensors of the meta device
+and no kernel is started. The recorded launches, with their planned configurations, can then be compiled ahead of time
+for a GPU that is not present.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import triton
 from gsskernels.triton.plan import SM_90, Architecture
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)  # kernels decorated from here on run as Python, on CPU tensors
-stand_in = SM_90  # what is planned for where kernels are interpreted
+stand_in = SM_90  # the architecture to plan for when kernels are interpreted
 
 Grid = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch that was recorded: the kernel, its grid, its arguments by name, and the compiler's options."""
+    """A recorded launch: the kernel, its grid, its arguments by name, and the options of the compiler."""
 
     kernel: Any
     grid: Grid
@@ -51,7 +51,7 @@ def record(architecture: Architecture) -> Iterator[list[Launch]]:
 
 
 def architecture(device: torch.device) -> Architecture:
-    """What plans are made for: the tensors' GPU."""
+    """The architecture to plan for: the GPU of the tensors, or the recorded one."""
     if _recording is not None:
         return _recording[0]
     return stand_in if device.type != "cuda" else _of_device(device.index)
@@ -69,8 +69,8 @@ def launch(
 ) -> None:
     """Starts `kernel` over `grid` on the current stream of the device of its first tensor.
 
-    exact: products and sums are never contracted into fused multiply-adds, so that float32 arithmetic rounds as the
-        reference's does.
+    exact: products and sums are never contracted into fused multiply-adds, so that float32 arithmetic rounds as in
+        the reference.
     meta: constexpr parameters of the kernel, by name.
     """
     options: dict[str, Any] = {"num_warps": num_warps, "num_stages": num_stages}

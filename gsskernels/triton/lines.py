@@ -1,7 +1,7 @@
-"""Pixels as lines: any strided stack of maps, with as few and as long lines as the strides allow.
+"""Pixels as lines: a strided stack of maps as few lines, as long as the strides allow.
 
-A program takes one block of one line. The line is one number a program, so all divisions are scalar, and the pixels
-of a block differ by one stride only. A plane whose rows follow each other without a gap is a single line.
+A program takes one block of one line. It computes the number of its line once, so all divisions are scalar, and the
+pixels of a block are one stride apart. A plane whose rows follow each other without a gap is a single line.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Lines:
 
 
 def stacked(maps: Tensor, dims: int) -> Tensor:
-    """Maps of `dims` dimensions with all leading ones as a single batch dimension. A copy only where no view can be."""
+    """Merges all dimensions before the last `dims` into one batch dimension: a view where that is possible."""
     if maps.dim() == dims + 1:
         return maps
     return maps.reshape(math.prod(maps.shape[:-dims]), *maps.shape[-dims:])
 
 
 def lines(*maps: Tensor) -> tuple[Lines, list[tuple[int, int]]]:
-    """The lines that all stacks of one size share, and strides from line to line and from pixel to pixel of each."""
+    """The common lines of stacks of one size, and for each stack the strides between lines and between pixels."""
     batch, (height, width) = maps[0].shape[0], maps[0].shape[-2:]
     strides = [m.stride()[-2:] for m in maps]
     if width == 1:
@@ -49,7 +49,7 @@ def lines(*maps: Tensor) -> tuple[Lines, list[tuple[int, int]]]:
 
 @triton.jit
 def segment(rows, columns, blocks, BLOCK: tl.constexpr):
-    """This program's image, line and pixels as 64-bit numbers, and which of those pixels the line has."""
+    """Image, line and pixels of this program as 64-bit numbers, and whether the line has these pixels."""
     program = tl.program_id(0)
     line = program // blocks
     column = (program % blocks).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

@@ -1,10 +1,10 @@
-"""Which tile sizes, warps and stages a kernel gets: pure functions of shape, dtype and architecture.
+"""Chooses tile sizes, warps and stages of a kernel: pure functions of shape, dtype and architecture.
 
 Decisions are looked up in the tables beside this file (tables/sm<capability>.json, made by `python -m
 gsskernels.tune`), never measured at the first call. A table is a list of rows per kernel, `{"when": {...}, "use":
-{...}}`: the first row whose conditions hold is used. A condition NAME_upto holds for sizes up to its value; any other
-must be equal. Where a configuration needs more shared memory than the architecture has, stages and then tiles are
-given up until it fits.
+{...}}`; the first row whose conditions hold is used. A condition NAME_upto holds for sizes up to its value; any other
+condition holds for equal values. Where a configuration needs more shared memory than the architecture has, stages and
+then tiles are reduced until it fits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TABLES = Path(__file__).parent / "tables"
 
 @dataclass(frozen=True)
 class Architecture:
-    """capability: 10 * major + minor; shared_memory: bytes a block may have; multiprocessors: of the whole GPU."""
+    """capability: 10 * major + minor; shared_memory: bytes available to a block; multiprocessors: of the GPU."""
 
     capability: int
     shared_memory: int
@@ -30,14 +30,14 @@ class Architecture:
 
 
 SM_80 = Architecture(80, 166912, 108)  # A100
-SM_86 = Architecture(86, 101376, 84)  # consumer Ampere and, as far as plans go, Ada: 99 KiB
+SM_86 = Architecture(86, 101376, 84)  # consumer Ampere; plans for Ada are the same: 99 KiB
 SM_90 = Architecture(90, 232448, 132)  # H100, H200
 SM_100 = Architecture(100, 232448, 148)  # B200
 
 
 @dataclass(frozen=True)
 class Config:
-    """Meta-parameters of one launch. Not every kernel uses every one."""
+    """Meta-parameters of one launch. A kernel may use only some of them."""
 
     block_rows: int = 128
     block_codes: int = 128
@@ -51,7 +51,7 @@ class DoesNotFit(RuntimeError):
 
 
 def lookup(kernel: str, architecture: Architecture, **sizes: Any) -> dict[str, Any]:
-    """The decision for `kernel`: what the first row of its table whose conditions hold says to use."""
+    """The configuration for `kernel`: from the first row of its table whose conditions hold."""
     rows = _table(architecture.capability)[kernel]
     for row in rows:
         if all(_holds(name, value, sizes) for name, value in row["when"].items()):
@@ -67,14 +67,14 @@ def _holds(name: str, value: Any, sizes: dict[str, Any]) -> bool:
 
 @cache
 def _table(capability: int) -> dict[str, list[dict[str, Any]]]:
-    """The table of this capability, or of the nearest older one; anything older than the first gets the first."""
+    """The table of this capability, or of the nearest older one; GPUs older than all tables get the first table."""
     made_for = sorted(int(path.stem.removeprefix("sm")) for path in TABLES.glob("sm*.json"))
     nearest = max((c for c in made_for if c <= capability), default=made_for[0])
     return json.loads((TABLES / f"sm{nearest}.json").read_text())
 
 
 def fit(config: Config, needed: Any, architecture: Architecture) -> Config:
-    """`config` with stages, then tiles of features, codes and rows given up until `needed(config)` bytes fit."""
+    """Reduces stages, then tiles of features, codes and rows, until `needed(config)` bytes fit."""
     while needed(config) > architecture.shared_memory:
         if config.num_stages > 2:
             config = replace(config, num_stages=config.num_stages - 1)
@@ -96,7 +96,7 @@ def fit(config: Config, needed: Any, architecture: Architecture) -> Config:
 
 # --- The affine argmax ----------------------------------------------------------------------------------------------
 
-SMALL_WORK = 2**22  # multiply-adds below which one float64 pass is the quickest certified answer
+SMALL_WORK = 2**22  # with fewer multiply-adds one float64 pass is the fastest certified search
 MOST_SPLITS = 32
 
 
@@ -118,7 +118,7 @@ def plan_certified(
     found = lookup("certified", architecture, features=features, parts=parts, rows=rows)
     config = _clipped(Config(**found), rows, codes, features)
     config = fit(config, lambda c: _operand_bytes(c, features, 2, 2, parts), architecture)
-    # How many rows are listed is known to the device only; codes are cut finely, so that few still occupy it.
+    # Only the device knows the number of listed rows: the codes are cut into many ranges, so that few rows occupy it.
     row_tiles = 1 if listed else -(-rows // config.block_rows)
     return config, splits_for(row_tiles, codes, config.block_codes, architecture)
 
@@ -134,9 +134,9 @@ def plan_sample(
 
 
 def splits_for(row_tiles: int, codes: int, block_codes: int, architecture: Architecture) -> int:
-    """Into how many ranges the codes are cut: as few as leave the last wave of blocks nearly full.
+    """The number of ranges into which the codes are cut.
 
-    Of the splits in question the one whose waves are fullest is taken, and of those the smallest.
+    It is the number that leaves the fewest multiprocessors idle, and of nearly equal numbers the smallest.
     """
     code_tiles = -(-codes // block_codes)
     best, best_filled = 1, 0.0
@@ -151,12 +151,12 @@ def splits_for(row_tiles: int, codes: int, block_codes: int, architecture: Archi
 
 
 def resident_programs(architecture: Architecture, config: Config) -> int:
-    """Programs of a grid whose work is known to the device only."""
+    """The number of programs of a grid if only the device knows the amount of work."""
     return architecture.multiprocessors * max(1, 16 // config.num_warps)
 
 
 def _clipped(config: Config, rows: int, codes: int, features: int) -> Config:
-    """No tile larger than the problem, but at least 16 a side, as matrix units want."""
+    """Limits tiles to the size of the problem, but to at least 16 on each side, the minimum of matrix units."""
     return replace(
         config,
         block_rows=min(config.block_rows, _power_of_two(rows)),
@@ -170,7 +170,7 @@ def _power_of_two(n: int) -> int:
 
 
 def _operand_bytes(config: Config, features: int, x_item: int, code_item: int, parts: int) -> int:
-    """Shared memory: codes in every stage, x once where it stays and in every stage where it does not."""
+    """Bytes of shared memory: codes in every stage; x once if it stays resident, else in every stage."""
     x = config.block_rows * config.block_features * x_item * parts
     codes = config.block_codes * config.block_features * code_item * parts
     stages = max(1, config.num_stages)
@@ -183,7 +183,7 @@ CHUNK_BYTES = 64 * 2**20  # of logits at a time
 
 
 def chunk_rows(rows: int, codes: int, item: int) -> int:
-    """Rows whose logits are held at a time: as many as fit, in nearly equal chunks, of whole 128 if there are many."""
+    """Rows whose logits are held at a time: nearly equal chunks that fit, multiples of 128 if there are several."""
     most = max(1, CHUNK_BYTES // (codes * item))
     if rows <= most:
         return max(1, rows)
@@ -192,9 +192,9 @@ def chunk_rows(rows: int, codes: int, item: int) -> int:
 
 
 def fuses_cross_entropy(features: int, architecture: Architecture) -> bool:
-    """Whether a loss without gradients is quicker from tiles of scores than from chunks of stored logits.
+    """Whether a loss without gradients is faster from tiles of scores than from chunks of stored logits.
 
-    Storing a score and reading it back costs as much as about 370 of its multiply-adds on an H200.
+    Storing a score and reading it back takes the time of about 370 multiply-adds on an H200.
     """
     return features <= lookup("cross_entropy", architecture)["fuse_features_upto"]
 

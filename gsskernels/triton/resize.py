@@ -1,19 +1,19 @@
-"""Resizing label maps by weighted vote: one-hot -> bilinear -> argmax, without the planes.
+"""Resizes label maps by weighted vote: one-hot -> bilinear -> argmax, without the planes.
 
 Along an axis of n inputs and m outputs, output i lies at s = n/m (i + 1/2) - 1/2 between a = floor(s) and a + 1:
     w1 = s - a,  w0 = 1 - w1
     votes[k] = h0 (w0 [a=k] + w1 [b=k]) + h1 (w0 [c=k] + w1 [d=k])      for the four neighbours' classes a, b, c, d
-    out = the class with most votes, the lowest on ties; ignored labels vote as class K, after all others
+    out = the class with most votes, the lowest on ties; ignored labels vote as class K, which loses all ties
 
-Contract: the reference's labels bit for bit. Coordinates are float64 and rounded to float32 once, votes are float32
-with nothing fused. A margin map resized beside the labels has the same weights.
+Contract: the labels of the reference bit for bit. Coordinates are float64 and rounded to float32 once; votes are
+float32 without fused operations. A margin map that is resized with the labels has the same weights.
 
-A program, one warp, makes ROWS lines of BLOCK pixels: the float64 arithmetic, slow on GPUs for games, is done once a
-column for all of its rows, and a warp whose neighbours all agree does not vote.
+A program, one warp, computes ROWS lines of BLOCK pixels: the float64 arithmetic, slow on consumer GPUs, is done once
+per column for all these lines, and a warp whose neighbours are all equal does not vote.
 
 Right on an H200, timed as part of evaluate.py. Compiled for sm_80 to sm_100: at most 79 registers, no spills; 51
-instructions a pixel where a warp agrees, 51 more where it votes.
-Loses: a map whose rows are shorter than BLOCK leaves lanes idle.
+instructions per pixel where all neighbours in a warp are equal, 51 more where it votes.
+Slow case: rows shorter than BLOCK leave lanes idle.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def vote(
 ) -> None:
     """Fills `out` (*, H', W') from labels (B, H, W), and `out_margin` from a margin map laid out like the labels.
 
-    checked: labels may be other than 0..K-1; those vote as class K and leave `ignore_index`.
+    checked: labels may lie outside 0..K-1. These labels vote as class K, and where it wins the output is
+    `ignore_index`.
     """
     batch, height, width = labels.shape
     out_height, out_width = out.shape[-2:]
@@ -84,7 +85,7 @@ def vote(
 
 
 def scales(size: Size, out_size: Size) -> tuple[float, float]:
-    """Inputs per output along both axes, rounded to float32 as the reference rounds them."""
+    """Inputs per output along both axes, rounded to float32 as in the reference."""
     return ctypes.c_float(size[0] / out_size[0]).value, ctypes.c_float(size[1] / out_size[1]).value
 
 
@@ -139,7 +140,7 @@ def _vote_kernel(
 
 @triton.jit
 def tile(groups, blocks, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    """This program's image (64-bit), first row and columns."""
+    """Image (64-bit), first row and columns of this program."""
     program = tl.program_id(0)
     group = program // blocks
     column = program % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -159,7 +160,7 @@ def axis(i, n, scale):
 
 @triton.jit
 def class_at(label_ptr, inside, num_classes, ignore_index, CHECKED: tl.constexpr, WIDE: tl.constexpr):
-    """Labels as class ids, K for those that are ignored or none of 0..K-1."""
+    """Labels as class ids; K for labels that are ignored or outside 0..K-1."""
     label = tl.load(label_ptr, mask=inside, other=0)
     if CHECKED:
         known = (label >= 0) & (label < num_classes) & (label != ignore_index)
@@ -169,7 +170,7 @@ def class_at(label_ptr, inside, num_classes, ignore_index, CHECKED: tl.constexpr
 
 @triton.jit
 def elected(a, b, c, d, w0, w1, h0, h1):
-    """The class with the largest weight among the four neighbours. No need to vote where the whole block agrees."""
+    """The class with the largest weight among the four neighbours. There is no vote if all are equal in the block."""
     winner = a
     if tl.max(tl.where((a != b) | (a != c) | (a != d), 1, 0), 0) > 0:
         most = _votes(a, a, b, c, d, w0, w1, h0, h1)

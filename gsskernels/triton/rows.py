@@ -1,4 +1,4 @@
-"""Rows of features wherever they lie: channels last, channels first, strided, without copies."""
+"""Rows of features in any layout (channels last, channels first, strided), without copies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 FEW_FEATURES = 64
-FEWEST = 32  # rows of a batch below which tiles would be mostly empty: then rows are copied together
+FEWEST = 32  # with fewer rows per batch most of a tile would be empty: the rows are then copied to one batch
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Rows:
 
     @property
     def places(self) -> tuple[int, int, int, int]:
-        """What a kernel needs to find a row, in the order of `row_offsets`, then the feature stride."""
+        """Arguments of a kernel that locate a row, in the order of `row_offsets`, then the feature stride."""
         return self.per_batch, self.batch_stride, self.row_stride, self.feature_stride
 
 
@@ -67,7 +67,7 @@ def rows_of(x: Tensor, dim: int) -> Rows:
 
 
 class RowList:
-    """Numbers of rows, and on the device how many there are: the host never waits for it."""
+    """A list of row numbers whose length is known only to the device, so that the host never waits."""
 
     def __init__(self, capacity: int, device: torch.device) -> None:
         self.rows = torch.empty(capacity, dtype=torch.int64, device=device)
@@ -75,9 +75,11 @@ class RowList:
 
 
 def aligned_features(x: Tensor, table: Tensor, dim: int) -> tuple[Tensor, Tensor, int]:
-    """x, a (V, D) table and the dimension of x that kernels can read in whole 16 bytes, feature after feature or row
-    after row. Where they cannot, and more features than stay in registers would each need a pointer of their own, both
-    are copied, with zeros up to a multiple of 16 features."""
+    """Returns x, a (V, D) table and the dimension of the features, so that kernels can read x in units of 16 bytes.
+
+    Where the layout of x does not allow that, and there are more than FEW_FEATURES features, x and the table are copied
+    and padded with zeros to a multiple of 16 features.
+    """
     features = x.shape[dim]
     steps = [stride * x.element_size() for size, stride in zip(x.shape, x.stride(), strict=True) if size > 1]
     whole = sum(step % 16 != 0 for step in steps) <= 1 and x.data_ptr() % 16 == 0
@@ -89,14 +91,14 @@ def aligned_features(x: Tensor, table: Tensor, dim: int) -> tuple[Tensor, Tensor
 
 @triton.jit
 def row_offsets(rows, per_batch, batch_stride, row_stride):
-    """Where rows start, in elements. `rows` are their numbers, int64."""
+    """The start of rows, in elements. `rows` are row numbers, int64."""
     batch = rows // per_batch
     return batch * batch_stride + (rows - batch * per_batch) * row_stride
 
 
 @triton.jit
 def tile_of_rows(tile, per_batch, BLOCK: tl.constexpr):
-    """Tiles do not cross batches: the number of a tile's batch, and its first row within."""
+    """The batch of a tile and its first row in the batch. A tile lies within one batch."""
     tiles = tl.cdiv(per_batch, BLOCK)
     batch = tile // tiles
     return batch.to(tl.int64), (tile - batch * tiles) * BLOCK

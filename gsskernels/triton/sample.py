@@ -1,18 +1,17 @@
-"""linear_sample: a draw from softmax(logits / temperature) by Gumbel-max, the noise made where the scores are.
+"""linear_sample: a draw from softmax(logits / temperature) by Gumbel-max, with noise that is computed in registers.
 
     score[n, v] = (sum_d x[n, d] w[v, d] + b[v]) / temperature + gumbel(seed, n, v)
     gumbel      = -log(E),  E = -log(1 - u),  u = (r + 1/2) / 2^32,  r = Philox 4x32-10 of the key `seed`
 
-The counter of Philox is (v / 4, row), and its four words serve four neighbouring codes: noise is a function of seed,
-row and code alone, whatever the tiles. u is small exactly where the noise is large, and float32 keeps its relative
-precision there, so the tail of the noise is not cut short as it would be with u near 1.
+The counter of Philox is (v / 4, row), and its four words are the noise of four neighbouring codes: the noise depends on
+seed, row and code alone, whatever the tiles. u is small where the noise is large, and float32 keeps its relative
+precision there; with u near 1 the tail of the noise would be cut off.
 
-Contract: as `gsskernels.linear_sample` documents; float32 logits of float32 operands come from three tf32 products
-each (about the rounding of float32), of half precision operands from their own products. float64 operands are the
-reference's.
+Contract: as `gsskernels.linear_sample` documents. Logits are float32: three tf32 products for float32 operands (about
+the precision of float32), one product for half precision operands. The reference draws for float64 operands.
 
-Right on an H200, not timed there yet. Ten Philox rounds and two logarithms a score cost about as much as a product of
-512 features; with fewer features the noise is what it waits for.
+Right on an H200, not timed there yet. Ten Philox rounds and two logarithms per score take about the time of a product
+of 512 features; with fewer features the noise dominates.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def linear_sample(x: Tensor, weight: Tensor, bias: Tensor | None, temperature: f
     return out
 
 
-@triton.jit(do_not_specialize=["seed"])  # or the seed 1 would be another kernel
+@triton.jit(do_not_specialize=["seed"])  # a kernel of its own would be compiled for the seed 1
 def _sample_kernel(
     x_ptr,
     table,
@@ -133,6 +132,6 @@ def _gumbel(seed, n, first, BLOCK_ROWS: tl.constexpr, BLOCK_CODES: tl.constexpr)
     bits = tl.join(tl.join(a, b), tl.join(c, d))  # codes 4i, 4i + 1, .. lie along the last two dimensions
     bits = tl.reshape(bits, (BLOCK_ROWS, BLOCK_CODES))
     u = tl.minimum((bits.to(tl.float32) + 0.5) * 2.0**-32, 1.0 - 2.0**-24)  # 1 would make the noise -inf
-    # log(1 - u) cancels for small u: there, by its series.
+    # log(1 - u) cancels for small u, which use its series.
     exponential = tl.where(u < 2.0**-6, u * (1.0 + u * (0.5 + u * (1 / 3 + u * 0.25))), -tl.log(1.0 - u))
     return -tl.log(exponential)

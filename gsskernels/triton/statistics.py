@@ -1,14 +1,14 @@
-"""code_statistics: how many rows chose each code, and their sum. Sort, then sum segments; nothing is added in a race.
+"""code_statistics: the number of rows of each code and their sum. Sorts the codes, then sums segments without races.
 
     order    = stable argsort of the codes; a code's rows are then a segment [start_v, end_v) of `order`
     pass 1   : chunks of ROWS sorted rows; a segmented scan sums every segment within its chunk. Segments that lie in
-               one chunk are finished; others leave a part at its head (they began before) or tail (they go on)
-    pass 2   : per code, the parts of a segment that crosses chunks, in order
+               one chunk are finished; others leave a part at the head or the tail of each of their chunks
+    pass 2   : for every code, adds the parts of a segment that crosses chunks, in order
 
-Contract: deterministic, every sum has one order that depends on the codes alone; summed in float64, which a kernel
-that waits for memory has to spare, and rounded once (float64 input is the reference's). Rows with codes outside
-0..V-1 sort behind all others and are left out. An atomic add would be quicker where codes repeat little, and would
-give other bits every time.
+Contract: deterministic, because the order of every sum depends on the codes alone. Sums are float64, which costs no
+time in a kernel that waits for memory, and are rounded once; the reference computes float64 input. Rows with codes
+outside 0..V-1 are sorted behind all others and left out. Atomic additions would be faster where codes repeat little,
+but would give different bits in every run.
 
 Right on an H200 where checked (docs/performance.md), not timed there yet. The bytes of 73728 x 256 float32 take 0.02 ms
 at 4.3 TB/s; the sort costs more than they do.
@@ -32,7 +32,7 @@ def code_statistics(x: Tensor, codes: Tensor, num_codes: int, dim: int) -> tuple
     if x.dtype is torch.float64:
         return reference.code_statistics(x, codes, num_codes, dim)
     rows = rows_of(x, dim)
-    if rows.feature_stride != 1 and rows.features > 1:  # sorted rows are gathered, which wants their features together
+    if rows.feature_stride != 1 and rows.features > 1:  # sorted rows are gathered, which needs contiguous features
         rows = rows_of(x.movedim(dim, -1).contiguous(), x.dim() - 1)
     device = x.device
     sums = torch.zeros((num_codes, rows.features), dtype=torch.float32, device=device)

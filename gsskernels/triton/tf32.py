@@ -1,7 +1,7 @@
 """float32 values with the 10 explicit mantissa bits of tf32: nearest, ties to even; infinities and NaN as they are.
 
-Matrix units read float32 as tf32 by ignoring the low bits. Rounded before, operands have none, so the product is of the
-values that the documentation names. Rounding inside the product's loop would cost it some 30 instructions a score.
+Matrix units read float32 as tf32 by ignoring the low bits. Operands that are rounded before have no such bits, so the
+product uses the documented values. Rounding inside the loop of the product would cost about 30 instructions per score.
 """
 
 import torch
@@ -15,7 +15,7 @@ BLOCK = 1024
 
 
 def to_tf32(values: Tensor) -> Tensor:
-    """A contiguous tensor of the rounded values."""
+    """Returns a contiguous tensor of the rounded values."""
     values = values.contiguous()
     out = torch.empty_like(values)
     launch(_round_kernel, (triton.cdiv(values.numel(), BLOCK),), values, out, values.numel(), BLOCK=BLOCK)

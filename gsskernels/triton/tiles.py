@@ -1,4 +1,4 @@
-"""What kernels do with a tile: read codes, find its best column, the best of tiles, the best of splits."""
+"""Operations on a tile of scores: read codes, find the best column, merge tiles, merge splits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gsskernels.triton.launch import launch
 
-NOTHING = tl.constexpr(0x7FFFFFFF)  # the index of a row that has met no score but NaN
+NOTHING = tl.constexpr(0x7FFFFFFF)  # the index of a row whose scores so far are all NaN
 
 
 @triton.jit
@@ -23,10 +23,10 @@ def code_tile(
     BLOCK_FEATURES: tl.constexpr,
     DESCRIPTOR: tl.constexpr,
 ):
-    """Codes first.. and their features c.., zeros beyond the last feature.
+    """A tile of codes from `first` on and features from `c` on, with zeros beyond the last feature.
 
-    Through a descriptor this is one instruction of one thread. Codes beyond V are zeros there, and otherwise copies of
-    the last one: their bias is -inf.
+    With a descriptor this is one instruction of one thread. Codes beyond V, whose bias is -inf, are zeros with a
+    descriptor and copies of the last code without.
     """
     if DESCRIPTOR:
         tile = table.load([first, c])
@@ -43,8 +43,11 @@ def score_tile(
     x_rows, inside, feature_stride, table, bias_ptr, first, codes, features, step,
     BLOCK_ROWS: tl.constexpr, BLOCK_CODES: tl.constexpr, BLOCK_FEATURES: tl.constexpr, DESCRIPTOR: tl.constexpr,
 ):  # fmt: skip
-    """<x_n, w_v> + b_v of a tile of rows (pointers (N, 1) and which are real, alike) and the codes first.. ; float32
-    operands by three tf32 products each, which is about the rounding of float32."""
+    """<x_n, w_v> + b_v for a tile of rows and the codes from `first` on.
+
+    x_rows: pointers (N, 1). inside: (N, 1), whether a row exists. Products of float32 operands are three tf32 products,
+    which is about the precision of float32.
+    """
     d = tl.arange(0, BLOCK_FEATURES)
     scores = tl.zeros((BLOCK_ROWS, BLOCK_CODES), tl.float32)
     for c in tl.range(0, features, BLOCK_FEATURES):
@@ -66,7 +69,7 @@ def tile_best(scores, columns):
 
 @triton.jit
 def better(challenger, best, index):
-    """Whether a later score displaces the best so far: if strictly better, or if there was nothing but NaN."""
+    """Whether a later score replaces the best so far: it is strictly better, or all scores so far are NaN."""
     return (challenger > best) | ((index == NOTHING) & (challenger == challenger))
 
 
@@ -86,7 +89,7 @@ def merge(best_ptr, index_ptr, n, inside, capacity, splits, BLOCK: tl.constexpr)
 
 
 def write_merged(best: Tensor, index: Tensor, out: Tensor, codes: int) -> None:
-    """Takes the best of the splits, (splits, N) each, and writes its index; 0 where a row has nothing but NaN."""
+    """Merges best and index, (splits, N) each, and writes the index; 0 for a row whose scores are all NaN."""
     splits, rows = best.shape
     block = 256
     launch(_merge_kernel, (triton.cdiv(rows, block),), best, index, out, rows, codes, splits, BLOCK=block)

@@ -85,7 +85,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 class Largest(TorchDispatchMode):
-    """Remembers the most elements any operation returned."""
+    """Records the largest number of elements that an operation returned."""
 
     elements = 0
 

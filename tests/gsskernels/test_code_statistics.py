@@ -3,10 +3,7 @@ import torch
 
 import gsskernels.reference.codebook as reference
 from gsskernels import code_statistics
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.gsskernels.inputs import seeded
 
 
 @pytest.mark.parametrize("dims", [1, 3, 65, 300])

@@ -5,6 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsskernels import confusion_matrix, maskige_decode, maskige_evaluate
+from tests.gsskernels.inputs import seeded
+
+pytestmark = pytest.mark.interpreted
 
 
 def counted(prediction: torch.Tensor, target: torch.Tensor, num_classes: int, ignore_index: int) -> torch.Tensor:
@@ -18,7 +21,7 @@ def counted(prediction: torch.Tensor, target: torch.Tensor, num_classes: int, ig
 @pytest.mark.parametrize("dtypes", [(torch.uint8, torch.uint8), (torch.int32, torch.int64), (torch.int8, torch.int16)])
 @pytest.mark.parametrize("ignore_index", [255, 0, -1])
 def test_against_counting(dtypes: tuple[torch.dtype, torch.dtype], ignore_index: int) -> None:
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     prediction = torch.randint(0, 7, (2, 11, 13), generator=generator).to(dtypes[0])
     target = torch.randint(-1, 7, (2, 11, 13), generator=generator).to(dtypes[1])
     got = confusion_matrix(prediction, target, 5, ignore_index=ignore_index)
@@ -53,7 +56,7 @@ def test_any_ids(pairs: list[tuple[int, int]], num_classes: int) -> None:
 @pytest.mark.parametrize("resize", ["vote", "rgb"])
 @pytest.mark.parametrize("size", [(12, 10), (24, 20), (7, 31)])
 def test_evaluate_is_decode_then_count(resize: str, size: tuple[int, int]) -> None:
-    generator = torch.Generator().manual_seed(4)
+    generator = seeded(4)
     palette = torch.randint(0, 256, (6, 3), generator=generator)
     maskige = torch.rand(2, 3, 12, 10, generator=generator) * 255
     target = torch.randint(0, 8, (2, *size), generator=generator)
@@ -64,7 +67,7 @@ def test_evaluate_is_decode_then_count(resize: str, size: tuple[int, int]) -> No
 
 def test_evaluate_against_the_official_chain() -> None:
     """Distances, one-hot planes, bilinear at 2x (where no weight is rounded), argmax."""
-    generator = torch.Generator().manual_seed(5)
+    generator = seeded(5)
     palette = torch.randint(0, 256, (9, 3), generator=generator)
     maskige = torch.rand(2, 3, 8, 6, generator=generator) * 255
     target = torch.randint(0, 9, (2, 16, 12), generator=generator)

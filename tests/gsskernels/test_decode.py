@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,28 +6,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gsskernels import maskige_decode
-
-INF, NAN = math.inf, math.nan
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.gsskernels.inputs import INF, NAN, seeded
 
 
 def squared_distances(maskige: Tensor, palette: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-    """(*, K, H, W), the official formula."""
-    x, p = maskige.to(dtype).unsqueeze(-4), palette.to(dtype)[:, :, None, None]
+    """Distances (*, K, H, W) by the official formula, computed on the CPU, which fixes the order of the sum."""
+    x, p = maskige.cpu().to(dtype).unsqueeze(-4), palette.cpu().to(dtype)[:, :, None, None]
     return ((x - p) ** 2).sum(-3)
 
 
 def assert_nearest(labels: Tensor, maskige: Tensor, palette: Tensor) -> None:
     """A class other than the float64 winner may differ by the rounding of float32 distances: 2 * 6 * 2^-24 * d^2."""
     d = squared_distances(maskige, palette)
-    taken = d.gather(-3, labels.long().unsqueeze(-3)).squeeze(-3)
+    taken = d.gather(-3, labels.cpu().long().unsqueeze(-3)).squeeze(-3)
     assert bool((taken <= d.amin(-3) * (1 + 12 * 2.0**-24)).all())
 
 
-# One class, few, the largest that uint8 labels and 255 = ignore leave room for, the first that needs int32, many.
+# One class, few, the most that uint8 labels hold beside the ignore index 255, the first number that needs int32, many.
 @pytest.mark.parametrize("num_classes", [1, 2, 19, 255, 256, 300])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_against_the_official_formula(num_classes: int, dtype: torch.dtype) -> None:
@@ -38,7 +31,7 @@ def test_against_the_official_formula(num_classes: int, dtype: torch.dtype) -> N
     maskige = image.clamp(0, 255).to(dtype) if dtype is torch.uint8 else image.to(dtype)
     labels = maskige_decode(maskige, palette)
     assert labels.dtype == (torch.uint8 if num_classes <= 255 else torch.int32)
-    assert torch.equal(labels.long(), squared_distances(maskige, palette, torch.float32).argmin(-3))
+    assert torch.equal(labels.cpu().long(), squared_distances(maskige, palette, torch.float32).argmin(-3))
     assert_nearest(labels, maskige, palette)
 
 
@@ -103,7 +96,7 @@ def brute_margin(maskige: Tensor, palette: Tensor) -> Tensor:
     """(d2^2 - d1^2) / (2 |p1 - p2|) in float64; sorting is stable, so ties keep the lowest class first."""
     d, order = squared_distances(maskige, palette).sort(dim=-3, stable=True)
     first, second = order.select(-3, 0), order.select(-3, 1)
-    between = (palette.double()[first] - palette.double()[second]).norm(dim=-1)
+    between = (palette.cpu().double()[first] - palette.cpu().double()[second]).norm(dim=-1)
     gap = d.select(-3, 1) - d.select(-3, 0)
     return torch.where(between > 0, gap / (2 * between), 0.0)
 
@@ -116,7 +109,7 @@ def test_margin_against_its_formula(dtype: torch.dtype) -> None:
     assert margin.dtype == torch.float32
     assert torch.equal(labels, maskige_decode(maskige, palette))
     # Coordinates around 255 carry float32 roundings of about 1.5e-5 each.
-    torch.testing.assert_close(margin.double(), brute_margin(maskige, palette), rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(margin.cpu().double(), brute_margin(maskige, palette), rtol=1e-6, atol=1e-4)
 
 
 def test_margin_by_hand() -> None:

@@ -5,10 +5,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gsskernels import maskige_decode, maskige_encode
+from tests.gsskernels.inputs import INTEGERS, seeded
 
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-PALETTE = torch.tensor([[0, 0, 0], [255, 128, 7], [12, 200, 255], [90, 91, 92]], dtype=torch.uint8)
+pytestmark = pytest.mark.interpreted
+
 IGNORE = (215.0, 216.0, 196.0)
+
+
+@pytest.fixture
+def palette() -> Tensor:
+    return torch.tensor([[0, 0, 0], [255, 128, 7], [12, 200, 255], [90, 91, 92]], dtype=torch.uint8)
 
 
 def painted(
@@ -26,34 +32,34 @@ def painted(
 @pytest.mark.parametrize("label_dtype", INTEGERS)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("palette_dtype", [torch.uint8, torch.int64, torch.float32])
-def test_every_dtype(label_dtype: torch.dtype, dtype: torch.dtype, palette_dtype: torch.dtype) -> None:
+def test_every_dtype(label_dtype: torch.dtype, dtype: torch.dtype, palette_dtype: torch.dtype, palette: Tensor) -> None:
     labels = torch.arange(2 * 5 * 7).view(2, 5, 7) % 9
-    got = maskige_encode(labels.to(label_dtype), PALETTE.to(palette_dtype), ignore_color=IGNORE, dtype=dtype)
+    got = maskige_encode(labels.to(label_dtype), palette.to(palette_dtype), ignore_color=IGNORE, dtype=dtype)
     assert got.dtype == dtype and got.is_contiguous()
-    assert torch.equal(got, painted(labels, PALETTE).to(dtype))
+    assert torch.equal(got, painted(labels, palette).to(dtype))
 
 
-def test_labels_outside_the_palette_get_the_ignore_colour() -> None:
+def test_labels_outside_the_palette_get_the_ignore_colour(palette: Tensor) -> None:
     labels = torch.tensor([[-1, -128, 4, 255, 256, 2**40, -(2**40), 3]])
-    assert torch.equal(maskige_encode(labels, PALETTE, ignore_color=IGNORE), painted(labels, PALETTE).float())
+    assert torch.equal(maskige_encode(labels, palette, ignore_color=IGNORE), painted(labels, palette).float())
 
 
-def test_int8_minus_one_is_not_label_255() -> None:
+def test_int8_minus_one_is_not_label_255(palette: Tensor) -> None:
     labels = torch.tensor([[-1, 0]], dtype=torch.int8)
-    got = maskige_encode(labels, PALETTE, ignore_index=0, ignore_color=(1, 2, 3))
+    got = maskige_encode(labels, palette, ignore_index=0, ignore_color=(1, 2, 3))
     assert got[:, 0].T.tolist() == [[1, 2, 3], [1, 2, 3]]
 
 
-def test_the_ignore_index_wins_over_a_class_of_the_same_id() -> None:
+def test_the_ignore_index_wins_over_a_class_of_the_same_id(palette: Tensor) -> None:
     labels = torch.tensor([[0, 1, 2]])
-    got = maskige_encode(labels, PALETTE, ignore_index=1, ignore_color=IGNORE)
-    assert torch.equal(got, painted(labels, PALETTE, ignore_index=1).float())
+    got = maskige_encode(labels, palette, ignore_index=1, ignore_color=IGNORE)
+    assert torch.equal(got, painted(labels, palette, ignore_index=1).float())
 
 
-def test_scale_and_shift_reach_the_ignore_colour_too() -> None:
+def test_scale_and_shift_reach_the_ignore_colour_too(palette: Tensor) -> None:
     labels = torch.tensor([[0, 1, 2, 255]], dtype=torch.uint8)
-    got = maskige_encode(labels, PALETTE, scale=1 / 255, shift=-0.5, ignore_color=IGNORE)
-    torch.testing.assert_close(got.double(), painted(labels, PALETTE) / 255 - 0.5, rtol=0, atol=1e-7)
+    got = maskige_encode(labels, palette, scale=1 / 255, shift=-0.5, ignore_color=IGNORE)
+    torch.testing.assert_close(got.double(), painted(labels, palette) / 255 - 0.5, rtol=0, atol=1e-7)
 
 
 def test_uint8_rounds_and_clamps() -> None:
@@ -64,37 +70,38 @@ def test_uint8_rounds_and_clamps() -> None:
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (0, 7), (5, 0), (0, 5, 7), (2, 3, 4, 5), (1, 1)])
-def test_leading_dimensions_and_empty_maps(shape: tuple[int, ...]) -> None:
-    labels = torch.randint(0, 6, shape, generator=torch.Generator().manual_seed(0))
-    got = maskige_encode(labels, PALETTE, ignore_color=IGNORE)
+def test_leading_dimensions_and_empty_maps(shape: tuple[int, ...], palette: Tensor) -> None:
+    labels = torch.randint(0, 6, shape, generator=seeded())
+    got = maskige_encode(labels, palette, ignore_color=IGNORE)
     assert got.shape == (*shape[:-2], 3, *shape[-2:])
-    assert torch.equal(got, painted(labels, PALETTE).float())
+    assert torch.equal(got, painted(labels, palette).float())
 
 
-def test_strides_do_not_matter() -> None:
-    labels = torch.randint(0, 6, (8, 10), generator=torch.Generator().manual_seed(0))
+def test_strides_do_not_matter(palette: Tensor) -> None:
+    labels = torch.randint(0, 6, (8, 10), generator=seeded())
     for view in (labels.t(), labels[::2, ::3], labels[:1].expand(4, 10)):
-        assert torch.equal(maskige_encode(view, PALETTE), maskige_encode(view.contiguous(), PALETTE))
+        assert torch.equal(maskige_encode(view, palette), maskige_encode(view.contiguous(), palette))
 
 
 def test_more_than_256_classes() -> None:
-    palette = torch.randint(0, 256, (300, 3), generator=torch.Generator().manual_seed(0))
+    palette = torch.randint(0, 256, (300, 3), generator=seeded())
     labels = torch.arange(310).view(10, 31)
     assert torch.equal(
         maskige_encode(labels, palette, ignore_index=-1, ignore_color=IGNORE), painted(labels, palette, -1).float()
     )
 
 
-def test_gradient_of_a_palette_counts_its_pixels() -> None:
-    palette = PALETTE.float().requires_grad_()
-    labels = torch.tensor([[0, 1, 1, 255], [3, 3, 3, 7]])
-    maskige_encode(labels, palette, scale=2.0).sum().backward()
-    assert palette.grad is not None
-    assert palette.grad.tolist() == [[2.0] * 3, [4.0] * 3, [0.0] * 3, [6.0] * 3]
+def test_gradient_of_a_palette_sums_over_its_pixels() -> None:
+    labels = torch.tensor([[[0, 1, 1, 2, 255, 7, 2]]], dtype=torch.uint8)
+    palette = torch.rand(3, 3, generator=seeded()).requires_grad_()
+    weights = torch.arange(21.0).view(1, 3, 1, 7)
+    (maskige_encode(labels, palette, scale=2.0, ignore_index=2) * weights).sum().backward()
+    wanted = torch.stack([2 * weights[0, :, 0, 0], 2 * weights[0, :, 0, 1:3].sum(1), torch.zeros(3)])
+    assert palette.grad is not None and torch.equal(palette.grad, wanted)
 
 
 def test_gradient_of_a_class_that_an_ignore_index_would_wrap_to() -> None:
-    palette = torch.rand(256, 3, requires_grad=True)
+    palette = torch.rand(256, 3, generator=seeded()).requires_grad_()
     labels = torch.full((2, 2), 255, dtype=torch.uint8)
     maskige_encode(labels, palette, ignore_index=-1).sum().backward()
     assert palette.grad[255].tolist() == [4.0] * 3 and float(palette.grad.sum()) == 12.0

@@ -1,4 +1,4 @@
-"""Bad input names the argument, what was expected and what came."""
+"""Messages for bad input name the argument, the expected value and the given value."""
 
 from collections.abc import Callable
 

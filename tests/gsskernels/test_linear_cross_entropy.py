@@ -7,12 +7,13 @@ from torch import Tensor
 
 import gsskernels.reference.codebook as reference
 from gsskernels import linear_cross_entropy
+from tests.gsskernels.inputs import seeded
 
 Losses = tuple[Tensor, list[Tensor]]
 
 
 def problem(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     x, weight = torch.randn(2, 5, 4, 7, generator=generator), torch.randn(11, 7, generator=generator)
     bias, target = torch.randn(11, generator=generator), torch.randint(0, 11, (2, 5, 4), generator=generator)
     target[0, :2, 1] = -100
@@ -108,8 +109,11 @@ def test_one_token() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_no_worse_than_torch(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against float64 the error is at most PyTorch's own in that dtype, although the rows come in chunks."""
+def test_half_precision_is_no_worse_than_torch(
+    dtype: torch.dtype, default_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error against float64 is at most PyTorch's (for triton twice that: its logits are in half precision)."""
+    times = 2 if default_backend == "triton" else 1
     monkeypatch.setattr(reference, "CHUNK_SCORES", 50)
     x, weight, bias, target = problem(dtype)
     truth = torch_float64(x, weight, bias, target)
@@ -118,7 +122,7 @@ def test_half_precision_is_no_worse_than_torch(dtype: torch.dtype, monkeypatch: 
     leaves = [t.detach().requires_grad_() for t in (x, weight, bias)]
     plain = backward(F.cross_entropy(F.linear(*leaves).flatten(0, -2), target.flatten()), leaves)
     for a, b, exact in zip([got[0], *got[1]], [plain[0], *plain[1]], [truth[0], *truth[1]], strict=True):
-        assert (a.double() - exact).abs().max() <= (b.double() - exact).abs().max() + 1e-6
+        assert (a.double() - exact).abs().max() <= times * (b.double() - exact).abs().max() + 1e-6
 
 
 def test_large_logits_do_not_overflow() -> None:
@@ -128,18 +132,19 @@ def test_large_logits_do_not_overflow() -> None:
 
 def test_autocast_computes_the_layer_in_half_precision_and_the_loss_in_float32() -> None:
     x, weight, bias, target = problem()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
         loss = linear_cross_entropy(x, weight, target, bias)
     assert torch.equal(loss, linear_cross_entropy(x.bfloat16(), weight.bfloat16(), target, bias))
     assert loss.dtype == torch.float32
 
 
-def test_gradcheck() -> None:
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_gradcheck(reduction: str) -> None:
     x, weight, bias, target = problem(torch.float64)
     leaves = [t.requires_grad_() for t in (x[0, :2].clone(), weight.clone(), bias.clone())]
 
     def loss(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return linear_cross_entropy(x, weight, target[0, :2], bias, reduction="none", label_smoothing=0.2)
+        return linear_cross_entropy(x, weight, target[0, :2], bias, reduction=reduction, label_smoothing=0.2)
 
     assert torch.autograd.gradcheck(loss, leaves)
 
@@ -155,6 +160,8 @@ def test_target_dtypes(dtype: torch.dtype) -> None:
 
 def test_a_target_outside_the_vocabulary_is_an_error_on_cpu() -> None:
     x, weight, bias, target = problem()
+    if x.device.type == "cuda":
+        pytest.skip("a device assertion would end the CUDA context of this process")
     target[0, 0, 0] = 11
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
         linear_cross_entropy(x, weight, target, bias)

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gsskernels import label_resize
+from tests.gsskernels.inputs import seeded
 
-# Votes are multiples of 1 / (4 H' W'), far above float32 rounding at these sizes: only where two classes tie in real
-# arithmetic may roundings decide. The float64 planes that measure it round at 1e-14.
+# Votes are multiples of 1 / (4 H' W'), far above float32 rounding at these sizes: rounding may decide only where two
+# classes tie in exact arithmetic. The float64 planes of the check have roundings of 1e-14.
 TIE = 1e-9
 # Up, down, odd, exact 2x, one pixel, one axis only, up and down at once, prime to prime.
 SIZES = [
@@ -48,7 +49,7 @@ def assert_votes(got: Tensor, labels: Tensor, size: tuple[int, int], num_classes
 @pytest.mark.parametrize(("small", "size"), SIZES)
 @pytest.mark.parametrize("num_classes", [2, 5, 40])
 def test_against_one_hot_planes(small: tuple[int, int], size: tuple[int, int], num_classes: int) -> None:
-    labels = torch.randint(0, num_classes, (3, *small), generator=torch.Generator().manual_seed(1))
+    labels = torch.randint(0, num_classes, (3, *small), generator=seeded(1))
     got = label_resize(labels, size, num_classes=num_classes)
     assert_votes(got, labels, size, num_classes)
     official = resized(planes(labels, num_classes), size).argmax(1)
@@ -58,8 +59,8 @@ def test_against_one_hot_planes(small: tuple[int, int], size: tuple[int, int], n
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])
 def test_powers_of_two_are_exact_everywhere(factor: int) -> None:
-    """All weights are multiples of 1/256 there, so no rounding exists in any formula, and ties are true ties."""
-    labels = torch.randint(0, 3, (4, 11, 6), generator=torch.Generator().manual_seed(2))
+    """All weights are multiples of 1/256, so no formula rounds, and ties are exact."""
+    labels = torch.randint(0, 3, (4, 11, 6), generator=seeded(2))
     size = (11 * factor, 6 * factor)
     for memory_format in (torch.contiguous_format, torch.channels_last):
         wanted = resized(planes(labels, 3).contiguous(memory_format=memory_format), size).argmax(1)
@@ -67,7 +68,7 @@ def test_powers_of_two_are_exact_everywhere(factor: int) -> None:
 
 
 def test_exactly_twice_is_nearest() -> None:
-    labels = torch.randint(0, 5, (9, 7), generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 5, (9, 7), generator=seeded())
     nearest = labels.repeat_interleave(2, 0).repeat_interleave(2, 1)
     assert torch.equal(label_resize(labels, (18, 14), num_classes=5), nearest)
 
@@ -84,7 +85,7 @@ def test_ties_go_to_the_lowest_class_and_ignore_comes_last() -> None:
 
 @pytest.mark.parametrize("ignore_index", [255, 0, 2])
 def test_ignored_pixels_are_one_more_class(ignore_index: int) -> None:
-    labels = torch.randint(-2, 8, (2, 13, 10), generator=torch.Generator().manual_seed(3))
+    labels = torch.randint(-2, 8, (2, 13, 10), generator=seeded(3))
     valid = (labels >= 0) & (labels < 5) & (labels != ignore_index)
     extended = torch.where(valid, labels, 5)
     for size in ((26, 20), (9, 9), (30, 7)):
@@ -96,7 +97,7 @@ def test_ignored_pixels_are_one_more_class(ignore_index: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
 def test_dtype_is_kept(dtype: torch.dtype) -> None:
-    labels = torch.randint(0, 6, (4, 5), generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 6, (4, 5), generator=seeded())
     ignore_index = 100
     got = label_resize(labels.to(dtype), (9, 9), num_classes=4, ignore_index=ignore_index)
     assert got.dtype == dtype
@@ -110,7 +111,7 @@ def test_256_classes_in_uint8() -> None:
 
 @pytest.mark.parametrize("shape", [(0, 4, 5), (2, 0, 4, 5), (4, 5), (2, 3, 4, 5)])
 def test_leading_dimensions(shape: tuple[int, ...]) -> None:
-    labels = torch.randint(0, 4, shape, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 4, shape, generator=seeded())
     got = label_resize(labels, (7, 3), num_classes=4)
     assert got.shape == (*shape[:-2], 7, 3)
     maps = [label_resize(m, (7, 3), num_classes=4) for m in labels.reshape(-1, 4, 5)]
@@ -118,7 +119,7 @@ def test_leading_dimensions(shape: tuple[int, ...]) -> None:
 
 
 def test_strides_do_not_matter() -> None:
-    labels = torch.randint(0, 4, (10, 12), generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 4, (10, 12), generator=seeded())
     for view in (labels.t(), labels[::3, 1::2], labels[:, :1].expand(10, 5)):
         assert torch.equal(
             label_resize(view, (8, 8), num_classes=4), label_resize(view.contiguous(), (8, 8), num_classes=4)
@@ -133,5 +134,5 @@ def test_strides_do_not_matter() -> None:
     seed=st.integers(0, 2**31),
 )
 def test_any_size(n: tuple[int, int], m: tuple[int, int], num_classes: int, seed: int) -> None:
-    labels = torch.randint(0, num_classes, (1, *n), generator=torch.Generator().manual_seed(seed))
+    labels = torch.randint(0, num_classes, (1, *n), generator=seeded(seed))
     assert_votes(label_resize(labels, m, num_classes=num_classes), labels, m, num_classes)

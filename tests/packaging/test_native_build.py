@@ -1,4 +1,4 @@
-"""Installing where the native library cannot be built: it succeeds, and the reason is kept where `info` finds it."""
+"""Installing succeeds where the native library cannot be built, and `gsskernels.info` shows the reason."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ def test_without_cmake(tmp_path: Path) -> None:
 
 
 def test_a_failed_build_leaves_no_old_library(tmp_path: Path) -> None:
-    """A library of other sources would be loaded as if it belonged to these."""
+    """An old library would be loaded with sources to which it does not belong."""
     found, native = build(tmp_path, CXX="false")
     (native / "libgsskernels.so").write_bytes(b"old")
     again = subprocess.run(

@@ -1,4 +1,4 @@
-// linear_argmax and nearest_code: argmax_v <x, w_v> + b_v, the N x V scores never stored.
+// linear_argmax and nearest_code: argmax_v <x, w_v> + b_v, without storing the N x V scores.
 #include "affine_search.h"
 
 namespace {
@@ -43,7 +43,7 @@ struct Argmax {
       return first_best(exact, survivors.count, [&](int64_t i) { return survivors.codes[i]; }, prepared.num_always,
                         [&](int64_t i) { return prepared.always[i]; });
     if (exact.length > 0) return first_best_of_all(exact);
-    // A row of zeros ties with every code; all such rows have one answer.
+    // All rows of zeros have the same answer: for them the score of a code is its bias.
     if (*zero_answer < 0) *zero_answer = first_best_of_all(exact);
     return *zero_answer;
   }

@@ -1,10 +1,10 @@
-// How an affine argmax over N rows and V codes is put together, for linear_argmax, nearest_code and linear_sample:
+// The affine argmax over N rows and V codes, for linear_argmax, nearest_code and linear_sample:
 //
-//   1. certify the table: per block of codes, bounds on what a fast score can be wrong by (certificate.h)
+//   1. certify the table: for every block of codes, bounds on the error of a fast score (certificate.h)
 //   2. fast pass: the largest score of every block for every row of a chunk (fast_scores.h)
-//   3. per row: the blocks whose largest score, granted its error, can reach the best are scored again (Choice)
+//   3. per row: blocks whose largest score plus its error can reach the best score are scored again (Choice)
 //
-// Many rows: threads take chunks of rows. Few rows: threads share one chunk, each takes blocks of the table.
+// With many rows, threads take chunks of rows. With few rows, threads share one chunk and take blocks of the table.
 #pragma once
 
 #include "fast_scores.h"
@@ -12,7 +12,7 @@
 
 namespace {
 
-constexpr int LISTED = 16;  // candidate blocks remembered for a row; with more of them they are looked up again
+constexpr int LISTED = 16;  // candidate blocks stored for a row; where there are more, they are searched again
 
 // One tile after the fast pass.
 struct Tile {
@@ -174,7 +174,7 @@ int64_t search_rows(const Prepared& prepared, const Choice& choice, int64_t firs
   return sum;
 }
 
-// bfloat16 first where the processor has it, and where it does not tell most blocks apart, float32.
+// Tries bfloat16 first where the processor has it, then float32 if bfloat16 does not separate most blocks.
 template <class Choice>
 int64_t search(const Prepared& prepared, const Choice& choice, int threads, int64_t* out) {
   int64_t done = 0;

@@ -1,4 +1,4 @@
-// How a batch of images is cut for a resize: bands of output rows, and the two source rows that a band keeps.
+// Cuts a batch of images for a resize: bands of output rows, and the two source rows that a band keeps.
 #pragma once
 
 #include "parallel.h"
@@ -9,7 +9,7 @@ struct Band {
   int64_t batch, begin, end;
 };
 
-// A few bands a thread, so that the last one to finish is not waited for long; each reads two source rows again.
+// A few bands a thread, so that threads finish at about the same time; each band reads two source rows again.
 struct Bands {
   int64_t rows, height, per_image, batches;
 
@@ -26,7 +26,7 @@ struct Bands {
   }
 };
 
-// Which source rows the two slots hold. Output rows ascend, so a row that leaves is not needed again.
+// The source rows that the two slots hold. Output rows ascend, so a row that was replaced is not needed again.
 struct TwoRows {
   int64_t held[2] = {-1, -1};
 

@@ -1,14 +1,15 @@
 // The nearest of all colours: pixels across lanes, one colour broadcast at a time.
 //
-// Distances are clamped to the largest finite number, so that an infinite one beats NaN, which never wins. The loop
-// leaves the clamp out; pixels for which it matters are recognised by their result and done again one by one.
+// Distances are clamped to the largest finite number, so that an infinite distance beats NaN, which never wins. The
+// loop omits the clamp; pixels for which it matters are recognised by their result and computed again one by one.
 #pragma once
 
 #include "distance.h"
 
 namespace {
 
-// The definition, one pixel at a time: for distances that are not finite. True if the winner's distance is.
+// The definition, one pixel at a time, for distances that are not finite. Returns whether the winner's distance is
+// finite.
 inline bool nearest_of_any(float r, float g, float b, const Palette& palette, int32_t* first, int32_t* second) {
   float best = INFINITY, second_best = INFINITY;
   *first = *second = 0;

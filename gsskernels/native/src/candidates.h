@@ -1,4 +1,4 @@
-// The nearest of a list of candidates: four colours across lanes, and with AVX-512 four pixels with a list each.
+// The nearest of a list of candidates, with four colours across lanes; with AVX-512, four pixels with a list each.
 #pragma once
 
 #include "distance.h"
@@ -25,7 +25,7 @@ inline Four distances_to(const Block& block, float r, float g, float b) {
   return x * x + y * y + z * z;
 }
 
-// The least of four and the first place that holds it.
+// The smallest of four and the first position that holds it.
 inline float least_of(Four d, int* place) {
 #if defined(__SSE2__)
   const __m128 v = (__m128)d;
@@ -85,7 +85,7 @@ inline __mmask16 lowest_of_four(unsigned m) {
   return static_cast<__mmask16>(m & ~((m & 0x7777u) << 1 | (m & 0x3333u) << 2 | (m & 0x1111u) << 3));
 }
 
-// Four pixels against a block each: colours and labels of the blocks, the distances, and where the least ones are.
+// Four pixels, each against its own block: colours and labels of the blocks, distances, positions of the smallest.
 struct FourPixels {
   __m512 color[3], distance;
   __m512i label;
@@ -103,8 +103,8 @@ struct FourPixels {
     }
     const auto of = [&](int n) { return reinterpret_cast<const float*>(block[n]->label); };
     label = _mm512_castps_si512(side_by_side(of(0), of(1), of(2), of(3)));
-    // Least: of each pair, then of both. Second least: the smaller of the pairs' greater ones, or the greater of the
-    // pairs' smaller ones.
+    // Smallest: of each pair, then of both. Second smallest: the smaller of the pairs' larger values, or the larger of
+    // the pairs' smaller values.
     constexpr int NEIGHBOUR = 0xB1, OTHER_PAIR = 0x4E;
     const __m512 swapped = _mm512_maskz_permute_ps(ALL_LANES, distance, NEIGHBOUR);
     const __m512 low = _mm512_maskz_min_ps(ALL_LANES, distance, swapped);

@@ -1,4 +1,4 @@
-// The lists of candidates of a grid's cells while it is being built: each kept once, in blocks of four colours.
+// The candidate lists of a grid while it is being built. Equal lists are stored once, in blocks of four colours.
 #pragma once
 
 #include <math.h>
@@ -51,7 +51,7 @@ struct Lists {
 
   bool failed() const { return blocks.failed || begins.failed || sizes.failed || buckets.failed; }
 
-  // The number of this list, which is new if no cell had it before.
+  // Returns the number of this list; it is a new number if no cell had the list before.
   int64_t number_of(const int32_t* list, int64_t count) {
     const int64_t slot = find_slot(list, count);
     if (buckets.data[slot] >= 0) return buckets.data[slot];

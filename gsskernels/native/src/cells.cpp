@@ -1,15 +1,15 @@
-// Preparing a palette: which classes can win in each cell of a grid over the colour cube.
+// Prepares a palette: the classes that can win in each cell of a grid over the colour cube.
 //
 // Class q cannot win in a box if some p is nearer everywhere in it. The difference of squared distances
 //   d_q(x) - d_p(x) = (q - p) . (q + p - 2 x)
 // is linear in x, so its minimum over the box is at a corner: value at the centre minus sum_i 2 h_i |q_i - p_i|, h the
-// half edges. q is dropped where that minimum, in float64, exceeds the rounding of both float32 distances: each is a
-// product of at most five roundings away from the truth, so 12 * 2^-24 times the largest squared distance covers both.
-// Boxes are a ten-thousandth of an edge wider than cells, more than the float32 arithmetic of cell_of() can stray.
+// half edges. q is dropped where that minimum, in float64, exceeds the rounding error of both float32 distances. Each
+// distance carries at most five roundings, so 12 * 2^-24 times the largest squared distance covers both. Boxes are
+// wider than cells by a ten-thousandth of an edge, which is more than the error of the float32 arithmetic of cell_of().
 //
-// Boxes are split in eight, six times, and a child tests only its parent's classes, so the work is proportional to the
-// walls between classes and not to K times the number of cells. Cells with the same list share it. The second-order
-// table drops q where two classes beat it.
+// Boxes are split in eight, six times, and a child tests only the classes of its parent, so the work is proportional to
+// the area of the walls between classes and not to K times the number of cells. Cells with equal lists share one. The
+// second-order table drops q only where two classes beat it.
 //
 // AMD EPYC (Zen 4), one core, 2026-11-26, first and second order: the Cityscapes palette (K = 19) 1.7 and 2.8 ms, ADE20K
 // (150) 4.2 and 7.2 ms, MSeg (194) 4.3 and 7.3 ms.
@@ -27,15 +27,15 @@ typedef int8_t EightBytes __attribute__((vector_size(8)));
 constexpr int MAX_BITS = 6;
 constexpr int64_t PAIRWISE = 48;  // longer lists are tested against the classes nearest to the children's centres only
 constexpr double WIDER = 1e-4;    // of a cell's edge
-constexpr int64_t MAX_TESTS = int64_t{1} << 26;   // about half a second: a palette with longer lists is no use as cells
+constexpr int64_t MAX_TESTS = int64_t{1} << 26;   // about half a second: with longer lists cells gain nothing
 
 struct Grid {
   double low[3], edge[3];  // outer corner, edges of the whole grid
   double slack;
 };
 
-// False where no grid makes sense: colours or distances that are not finite, or so small or large that float32 distances
-// would leave the range in which roundings are relative.
+// Returns false where no grid is possible: colours or distances that are not finite, or so small or large that the
+// roundings of float32 distances are not relative.
 bool place(const float* palette, int64_t num_classes, Grid* grid) {
   double least[3], most[3];
   bool is_rgb = true, above_one = false;
@@ -231,7 +231,7 @@ void destroy(Cells* cells) {
   free(cells);
 }
 
-// OK with *made null: this palette is better off without cells.
+// Returns OK and leaves *made null if brute force is faster for this palette.
 int64_t build(const float* palette, int64_t num_classes, int order, int bits, Grid grid, Cells** made) {
   *made = nullptr;
   Cells* cells = static_cast<Cells*>(calloc(1, sizeof(Cells)));
@@ -244,7 +244,7 @@ int64_t build(const float* palette, int64_t num_classes, int order, int bits, Gr
   for (int c = 0; c < 3; ++c) {
     cells->per_unit[c] = static_cast<float>(static_cast<double>(int64_t{1} << bits) / grid.edge[c]);
     cells->low[c] = static_cast<float>(grid.low[c] + 0.5 / cells->per_unit[c]);
-    // From here on the grid is the one that these float32 numbers describe.
+    // The grid is from now on defined by these float32 numbers.
     grid.edge[c] = static_cast<double>(int64_t{1} << bits) / cells->per_unit[c];
     grid.low[c] = cells->low[c] - 0.5 / cells->per_unit[c];
   }
@@ -260,8 +260,8 @@ int64_t build(const float* palette, int64_t num_classes, int order, int bits, Gr
 
 }  // namespace
 
-// palette (K, 3) contiguous. *cells: a handle for maskige_decode, to be given to release_cells, or null where brute
-// force serves this palette better (colours that are not finite, or lists that would grow out of bounds).
+// palette (K, 3) contiguous. *cells: a handle for maskige_decode, which the caller gives to release_cells, or null
+// where brute force is better for this palette (colours that are not finite, or lists that would be too long).
 GSS_FUNCTION(prepare_cells)(const float* palette, int64_t num_classes, int32_t order, void** cells) {
   *cells = nullptr;
   Grid grid;

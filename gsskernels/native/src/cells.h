@@ -1,10 +1,10 @@
-// A palette prepared for decoding: a grid over the colour cube, each cell naming the classes that can win inside it.
+// A palette prepared for decoding: a grid over the colour cube whose cells list the classes that can win inside them.
 //
-// cells.cpp builds it and proves every omission. A word of the grid is
+// cells.cpp builds the grid and proves that the omitted classes cannot win. A word of the grid is
 //   0 .. pure-1                the class that wins everywhere in the cell,
 //   pure .. pure+short_lists-1 a list of at most four classes: block `word - pure`,
 //   above                      a longer list: its blocks are long_begin[i] .. long_begin[i+1]-1, i = word-pure-short_lists,
-//   OUTSIDE                    only in the last word: pixels that are in no cell, NaN included.
+//   OUTSIDE                    only in the last word: pixels that are in no cell, including NaN.
 // Lists are in ascending class order. Immutable once built, and the same for every instruction set.
 #pragma once
 
@@ -38,8 +38,8 @@ struct Cells {
   int64_t num_words, num_blocks, num_long;
 };
 
-// The cell of every pixel, or the index of the last word. Rounding to the nearest cell centre by adding a large number
-// needs no conversion and sends everything else, NaN included, to integers that are not 0 .. 2^bits-1.
+// The cell of every pixel, or the index of the last word. Adding a large number rounds to the nearest cell centre
+// without a conversion; for pixels outside, including NaN, the resulting integers are not in 0 .. 2^bits-1.
 inline Ints cell_of(const Cells& cells, Floats red, Floats green, Floats blue) {
   typedef uint32_t Words __attribute__((vector_size(GSS_VECTOR_BYTES)));
   const Floats magic = broadcast(ROUNDS_TO_INTEGER);

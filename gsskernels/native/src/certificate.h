@@ -1,14 +1,14 @@
-// What every block of codes can add to a row's score, and how wrong its fast score can be.
+// The certificate of a block of codes: a bound on the error of its fast scores.
 //
-// With x' and w' the operands of the fast pass, shifted but not rounded, and x^, w^ what it multiplies:
+// x' and w' are the operands of the fast pass, shifted but not rounded; x^ and w^ are the rounded values it multiplies:
 //   |<x', w'> - <x^, w^>| <= |x' - x^| |w'| + |x^| |w' - w^|                      (Cauchy-Schwarz)
 //   rounding of the sum   <= (D + 8) * unit * (|x'| |w'| + |b'|)                  (unit: 2^-24, bf16 2^-23)
-//   what is flushed to 0  <= 2^-125 * (D + sqrt(D) * (|x'| + |w'|))
-// A block keeps the largest |w'|, |w' - w^| and |b'| of its codes, so the error is one number a block and row.
+//   values flushed to 0   <= 2^-125 * (D + sqrt(D) * (|x'| + |w'|))
+// A block stores the largest |w'|, |w' - w^| and |b'| of its codes, which give one error for a block and a row.
 //
 // Shift: subtracting one vector m from every code changes all scores of a row alike, so it changes no argmax, and for
-// nearest_code m may be subtracted from the rows as well. A codebook far from the origin would otherwise drown
-// its differences in the rounding of the offset.
+// nearest_code m may be subtracted from the rows as well. Without the shift, the differences between codes far from the
+// origin would be lost in the rounding of their common offset.
 #pragma once
 
 #include "operands.h"
@@ -17,11 +17,11 @@ namespace {
 
 constexpr int GROUP = 12;                                        // codes are packed by twelve
 constexpr int ACROSS = (GROUP + LANES - 1) / LANES * LANES;      // a group with codes across lanes
-constexpr int64_t MOST_BLOCKS = 1024;                            // of a table; a block is as many groups as it takes
+constexpr int64_t MOST_BLOCKS = 1024;                            // of a table; the size of a block follows
 constexpr int64_t ACROSS_FEATURES = 64, ACROSS_TABLE = 1 << 19;  // where the transposed table pays
 
-// What the fast pass does with a code. NEVER: a finite row cannot choose it (NaN). EXACT: infinite or too large, it is
-// scored in float64 for every row. FORBIDDEN: bias -inf; the first one is the answer where there is no other.
+// The treatment of a code in the fast pass. NEVER: a finite row cannot choose it (NaN). EXACT: infinite or too large,
+// scored in float64 for every row. FORBIDDEN: its bias is -inf; the first such code is the answer where there is no other.
 enum Kind : uint8_t { PLAIN = 0, NEVER = 1, EXACT = 2, FORBIDDEN = 3 };
 
 struct Certificate {
@@ -36,7 +36,7 @@ struct Certificate {
 
 inline int64_t groups_per_block(int64_t num_codes) { return ceil_div(ceil_div(num_codes, GROUP), MOST_BLOCKS); }
 
-// w' of a code into `buffer` (may be the place where they lie if there is no shift).
+// Writes w' of a code to `buffer`, which may be the code itself if there is no shift.
 inline const float* shifted(const Vectors& vectors, int64_t i, const float* shift, float* buffer) {
   const float* x = vectors.read(i, buffer);
   if (!shift) return x;
@@ -118,7 +118,7 @@ inline void certify_block(const Operands& all, const Certificate& c, int64_t blo
   c.reach[block] = reach * (1 + 0x1p-20f);
 }
 
-// The mean of a few codes, if the codes are nearer to it than to the origin. Any vector would be right.
+// The mean of a few codes, if the codes are nearer to it than to the origin. The result is correct for any vector.
 inline bool choose_shift(const Operands& all, float* shift, float* buffer) {
   const int64_t features = all.codes.features, sample = smaller(all.num_codes, 64);
   double lengths = 0, mean_length = 0;
@@ -132,7 +132,7 @@ inline bool choose_shift(const Operands& all, float* shift, float* buffer) {
   return sample > 1 && mean_length <= LARGEST_BIAS && mean_length > 0.5 * lengths;
 }
 
-// How wrong a fast score of one row can be: error(block) = scale * length + spread * residue + unit * reach + tiny.
+// A bound on the error of a row's fast scores: error(block) = scale * length + spread * residue + unit * reach + tiny.
 struct RowBound {
   float scale, spread, tiny;
 };
@@ -143,7 +143,7 @@ inline RowBound row_bound(float length, float residue, int64_t features, float u
           0x1p-124f * (static_cast<float>(features + 4) + root * length)};
 }
 
-// (D + 8) roundings of relative size `each`, and what the arithmetic on bounds itself rounds.
+// (D + 8) roundings of relative size `each`, and the roundings of the bound itself.
 inline float rounding_unit(int64_t roundings, float each) {
   const float n = static_cast<float>(roundings) * each;
   return n / (1 - n) * (1 + 0x1p-10f);

@@ -1,4 +1,4 @@
-// Class ids of any integer dtype, brought to one small type in which everything outside the classes is one more class.
+// Converts class ids of any integer dtype to one small type, in which all ids outside the classes are one more class.
 #pragma once
 
 #include "abi.h"
@@ -8,7 +8,7 @@
 
 namespace {
 
-// Negative ids are huge as unsigned numbers, so that one comparison finds both ends.
+// Negative ids are large as unsigned numbers, so one comparison finds ids at both ends.
 template <class Id, class T>
 inline Id id_or_limit(T label, uint64_t limit) {
   if (sizeof(T) == 8) {

@@ -2,9 +2,10 @@
 //
 //   matrix[t][p] = |{i : target_i = t, prediction_i = p}|, for t and p in 0..K-1 and t not the ignore index
 //
-// Each thread counts into a table of its own and the tables are added: integers, so the result is the same whoever
-// counted what. Neighbouring pixels mostly repeat, and a vector of equal pairs is one addition. Where K is so large
-// that tables for all threads would not fit, one table is shared and counted into atomically.
+// Each thread counts into its own table and the tables are added. Counts are integers, so the result does not depend on
+// how pixels are shared among threads. Neighbouring pixels are mostly equal, and a vector of equal pairs is one
+// addition. Where K is so large that tables for all threads would not fit, threads share one table and add to it
+// atomically.
 #include "counts.h"
 
 namespace {
@@ -18,7 +19,7 @@ struct Labels {
   int64_t image_stride, row_stride, column_stride;
 };
 
-// Pairs of one segment of a row: what is not to be counted has target K.
+// The pairs of one segment of a row; a pixel that is not counted has the target K.
 void read_pairs(const Labels& target, const Labels& prediction, int64_t image, int64_t row, int64_t column,
                 int64_t count, int64_t num_classes, int64_t ignore_index, int32_t* targets, int32_t* predictions) {
   const auto at = [&](const Labels& l) {

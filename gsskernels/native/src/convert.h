@@ -1,4 +1,4 @@
-// Reading and writing elements of every dtype as float or as 64-bit class ids, with strides.
+// Reads and writes strided elements of every dtype as float or as 64-bit class ids.
 #pragma once
 
 #include <math.h>

@@ -1,4 +1,4 @@
-// Counting pairs (target, prediction) into a table of (K + 1) x K, whose last row takes what is not to be counted.
+// Counts pairs (target, prediction) in a table of (K + 1) x K; the last row takes pixels that are not to be counted.
 #pragma once
 
 #include "convert.h"
@@ -24,7 +24,7 @@ inline void read_targets(const void* data, int32_t dtype, int64_t stride, int64_
   }
 }
 
-// Neighbouring pixels mostly repeat: a vector of equal pairs is one addition.
+// Neighbouring pixels are mostly equal: a vector of equal pairs is one addition.
 template <class Label>
 void count_pairs(const int32_t* targets, const Label* predictions, int64_t count, int64_t num_classes, int64_t* table) {
   int64_t i = 0;
@@ -42,7 +42,7 @@ void count_pairs(const int32_t* targets, const Label* predictions, int64_t count
   for (; i < count; ++i) ++table[targets[i] * num_classes + static_cast<int64_t>(predictions[i])];
 }
 
-// The same into one table that all threads share, for class counts whose tables would not fit one a thread.
+// The same with one table that all threads share, for so many classes that one table per thread would not fit.
 template <class Label>
 void count_pairs_shared(const int32_t* targets, const Label* predictions, int64_t count, int64_t num_classes,
                         int64_t* table) {

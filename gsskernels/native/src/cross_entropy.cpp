@@ -4,12 +4,12 @@
 //   loss_n = sum_v q_nv (lse_n - logit_nv)
 //   G_nv = scale_n (softmax_nv - q_nv)      dx = G w      dw = G^T x      db = sum_n G_n
 //
-// All gradients of a scalar loss come with the loss, in three products (gradient-in-forward); a row's logits become its
-// row of G in place. Rows are taken in chunks, of those only that are not ignored:
+// The forward pass of a scalar loss also computes all gradients, in three products; the logits of a row are replaced
+// with its row of G in place. Rows that are not ignored are taken in chunks:
 //   1. in tasks of up to TILES tiles of ROWS rows (rows across lanes): logits by blocks of codes, each block turned into
 //      exp(logit - maximum so far) while it is in the cache; once the sums are known, G, and with it dx;
-//   2. if dw or db is wanted, in tasks of codes: dw and db of the chunk, added to what the chunks before gave.
-// Every number is summed in an order that depends on the shapes alone, so threads change no bit.
+//   2. if dw or db is wanted, in tasks of codes: dw and db of the chunk are added to those of earlier chunks.
+// Every number is summed in an order that depends on the shapes alone, so the result does not depend on threads.
 #include "cross_entropy_blocks.h"
 
 namespace {
@@ -28,7 +28,7 @@ struct Chunk {
 
 inline int64_t tile_step(int64_t codes) {
   const int64_t step = round_up(codes, COLUMNS) * ROWS;
-  // Tiles a power of two apart would meet in the same few sets of a cache.
+  // Tiles a power of two apart would compete for the same few sets of a cache.
   return codes < 256 ? step : step + 16 * ((8 - step / 16 % 64 + 64) % 64);
 }
 
@@ -48,7 +48,7 @@ struct Layout {
   }
 };
 
-// Everything of a chunk's tiles first_tile .. first_tile + tiles - 1 but dw and db.
+// Computes everything except dw and db for the tiles first_tile .. first_tile + tiles - 1 of a chunk.
 inline void group_of_rows(const Problem& p, const Chunk& chunk, int64_t first_tile, int64_t tiles, const Layout& at,
                           float* scratch) {
   float *const across = scratch + at.across, *const panel = scratch + at.panel, *const shifts = scratch + at.shifts;
@@ -159,7 +159,7 @@ inline int64_t target_at(const void* targets, int32_t dtype, int64_t i) {
   }
 }
 
-// Rows of a chunk: as many as keep G and x in their share of memory. It depends on no thread count.
+// Rows of a chunk: as many as keep G and x within their limit of memory, whatever the number of threads.
 inline int64_t chunk_rows(const Problem& p, int64_t rows) {
   const int64_t tiles = p.code_gradients()
                             ? smaller(CHUNK_BYTES / 4 / tile_step(p.codes), CHUNK_BYTES / 8 / (ROWS * (p.features + 1)))
@@ -203,7 +203,7 @@ GSS_FUNCTION(linear_cross_entropy)
   Chunk chunk{};
   const int64_t most = chunk_rows(p, counted), most_tiles = most / ROWS;
   const int threads = worthwhile_threads(static_cast<int>(threads_allowed), counted * codes * (features + 16), 1 << 20);
-  // Few tiles are shared out among the threads; more of them to a task save reading the codes again.
+  // Few tiles are divided among the threads; several tiles per task avoid reading the codes again.
   const int64_t own = p.gradients() && !p.code_gradients() ? larger(1, (4 << 20) / (4 * tile_step(codes))) : TILES;
   const int64_t group = larger(1, smaller(smaller(TILES, own), ceil_div(most_tiles, threads)));
   const Layout layout(p, group, !p.code_gradients());

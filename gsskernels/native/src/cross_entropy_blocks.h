@@ -1,4 +1,4 @@
-// What happens to one block of codes of a tile of rows: logits, their softmax, the gradient of the logits.
+// One block of codes for a tile of rows: logits, their softmax, and the gradient of the logits.
 #pragma once
 
 #include "abi.h"
@@ -8,7 +8,7 @@
 namespace {
 
 constexpr int64_t BLOCK = 384;               // codes of a block: 48 KB of logits a tile
-constexpr int64_t DEPTH = 128;               // features summed in registers; few, or the rounding of long sums shows
+constexpr int64_t DEPTH = 128;               // features summed in registers; long sums would lose precision
 
 enum Reduction : int32_t { NONE = 0, SUM = 1, MEAN = 2 };
 
@@ -99,7 +99,7 @@ inline void block_softmax(float* scores, int64_t first, int64_t codes, const int
   }
 }
 
-// Loss and log-sum-exp of the rows of a tile; what the gradients of their losses count.
+// Loss and log-sum-exp of the rows of a tile, and the factors of the gradients of their losses.
 inline void finish_tile(const Problem& p, const int64_t* rows, int64_t count, const Softmax& s, float* row_loss,
                         float* scale) {
   memset(scale, 0, ROWS * sizeof(float));
@@ -116,7 +116,7 @@ inline void finish_tile(const Problem& p, const int64_t* rows, int64_t count, co
   }
 }
 
-// exp(logit - shift) of a block of codes becomes G.
+// Turns exp(logit - shift) of a block of codes into G.
 inline void block_gradient(const Problem& p, float* scores, int64_t first, int64_t codes, const int64_t* targets,
                            int64_t rows, const Softmax& s, const float* scale, const float* shifts) {
   const Floats smoothing = broadcast(static_cast<float>(p.smoothing / static_cast<double>(p.codes)));
@@ -135,7 +135,7 @@ inline void block_gradient(const Problem& p, float* scores, int64_t first, int64
       const float uniform = smoothing[0] * scale[r];
       scores[(targets[r] - first) * ROWS + r] -= scale[r] - static_cast<float>(p.codes) * uniform;
     }
-  // Lanes without a row give zeros, whatever infinite weights made of them.
+  // Lanes without a row are set to zero; infinite weights would leave NaN in them.
   for (int64_t r = rows; r < ROWS; ++r)
     for (int64_t v = 0; v < codes; ++v) scores[v * ROWS + r] = 0;
 }

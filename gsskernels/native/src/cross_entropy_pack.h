@@ -1,4 +1,4 @@
-// Operands of the cross-entropy as the inner loop of multiply.h wants them: float32, lanes side by side, zeros beyond
+// Packs the operands of the cross-entropy for the inner loop of multiply.h: float32, lanes side by side, zeros beyond
 // the ends.
 #pragma once
 

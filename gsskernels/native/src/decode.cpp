@@ -4,13 +4,14 @@
 //   resize="vote"  a band of output rows keeps two decoded source rows, spread over the output's columns, and votes;
 //                  source rows that no output row reads are not decoded
 //   resize="rgb"   the same with two rows of colours; the blended row is decoded
-//   evaluate       every output row is counted against its target while it is in the first cache, and forgotten
+//   evaluate       every output row is counted against its target while it is in the first cache, and is not stored
 //
 // Extra memory: a few rows and, for evaluate, one table of counts a thread.
 //
 // AMD EPYC (Zen 4), 2 cores, 2026-11-26: 1024x2048, K = 19, float32 2.44 ms, uint8 2.15 ms, where
 // copying the float32 bytes takes 0.91 ms; 512x512, K = 19 0.20 ms, K = 150 0.25 ms, K = 194 0.32 ms; decoded, resized
-// from 256x512 to 1024x2048 and scored 3.06 ms. It loses to a copy by the cell lookup of every pixel, not by memory.
+// from 256x512 to 1024x2048 and scored 3.06 ms. The lookup of a cell for every pixel, not memory, makes it slower than
+// a copy.
 #include "abi.h"
 #include "bands.h"
 #include "counts.h"
@@ -25,7 +26,7 @@ struct Size {
   int64_t batch, height, width;
 };
 
-// A sink says where a run of labels (and margins) of an output row is to be written, and is told when it has been.
+// A sink tells where a run of labels (and margins) of an output row is written, and is called when the run is complete.
 
 template <class Label>
 struct Writer {

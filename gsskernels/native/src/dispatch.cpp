@@ -1,4 +1,4 @@
-// Which instruction set this processor can run, and what a fork does to threads. Compiled once, for the baseline.
+// Finds the instruction sets that this processor can run, and notices forks. Compiled once, for the baseline.
 #include <pthread.h>
 #include <string.h>
 

@@ -16,7 +16,7 @@ struct Palette {
   const Cells* cells;  // null: brute force. Of order 2 if margins are asked for.
 };
 
-// What was found for up to SEGMENT pixels.
+// The result for up to SEGMENT pixels.
 struct Found {
   alignas(64) int32_t label[SEGMENT + LANES];
   alignas(64) float margin[SEGMENT + LANES];
@@ -78,7 +78,7 @@ inline Floats wall_distance(const Pixels& pixels, int64_t i, const Palette& pale
   return wall_distance(x, p, q);
 }
 
-// The winner and the runner-up so far, in a lane each pixel. Candidates come in ascending class order.
+// The nearest and the second nearest class so far, one pixel per lane. Candidates come in ascending class order.
 template <bool MARGIN>
 struct Ranking {
   Floats best = broadcast(INFINITY), second_best = broadcast(INFINITY);

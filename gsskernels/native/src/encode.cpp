@@ -1,12 +1,12 @@
-// Encode: a label map painted in the colours of a palette.
+// Paints a label map in the colours of a palette.
 //
 //   row   = label if it is in 0..K-1 and not the ignore index, else K
 //   table = [palette; ignore colour] * scale + shift     in float32, rounded once to the output's dtype
 //   out[image, channel, pixel] = table[row, channel]
 //
-// Every value is computed once a call, in the table; painting only copies bits, so the result is the reference's to the
-// last bit. With up to 255 classes all labels are narrowed to bytes and the table has 256 rows: nothing is compared
-// per pixel. Three ways to look up, by what the table allows:
+// Every value is computed once a call, in the table, and painting only copies bits, so the result equals the reference
+// in every bit. With up to 255 classes all labels are narrowed to bytes and the table has 256 rows: there is no
+// comparison per pixel. There are three ways to look up, depending on the table and the output:
 //   permuted    AVX-512: the table stays in registers (float32: K <= 31, 16 bits: K <= 63, uint8 with VBMI: any K).
 //   transposed  rows of four elements are loaded whole and a few of them transposed; 64 equal labels are painted by
 //               three broadcasts, which is most of a real label map.
@@ -15,8 +15,8 @@
 // there in whole cache lines, whatever the alignment of the planes.
 //
 // AMD EPYC (Zen 4), 2 cores, 2026-11-26, 1024x2048, K = 19: to float32 0.88 ms, 103 % of the rate of a copy; to
-// bfloat16 0.22 ms and uint8 0.16 ms, which stay in the last cache. It loses where AVX2 is the best there is and the
-// output has 16 bits: 6.5 ms to bfloat16.
+// bfloat16 0.22 ms and uint8 0.16 ms, which stay in the last cache. It is slow where AVX2 is the best
+// instruction set and the output has 16 bits: 6.5 ms to bfloat16.
 #include "class_ids.h"
 #include "interleave.h"
 #include "permute_colors.h"
@@ -140,7 +140,7 @@ void paint_transposed(const Id* ids, int64_t count, const Element* table, Elemen
 
 template <class Element, class Id>
 void paint_packed(const Id* ids, int64_t count, const Element* table, Element* out) {
-  // Four elements are written for a pixel, the fourth of which the next pixel overwrites; the last one has no next.
+  // Four elements are written for a pixel; the next pixel overwrites the fourth. The last pixel is written separately.
   for (int64_t i = 0; i + 1 < count; ++i)
     memcpy(out + CHANNELS * i, table + 4 * static_cast<int64_t>(ids[i]), 4 * sizeof(Element));
   if (count > 0)

@@ -75,7 +75,8 @@ struct Fast<Pair> {
 };
 #endif
 
-// What the rows of a tile add to the bounds, see certificate.h. A row of infinite length is scored in float64 only.
+// The part of the bounds that depends on the rows of a tile, see certificate.h. A row of infinite length is scored in
+// float64 only.
 struct TileBounds {
   float length[ROWS], scale[ROWS], spread[ROWS], tiny[ROWS];
 
@@ -176,7 +177,7 @@ void pack_group(const Operands& all, const Certificate& c, int64_t first, Elemen
 
 // maxima[block][row] = the largest of itself and the block's scores, for the groups first..end-1 and one tile.
 //
-// Not inlined: among the callers' variables GCC 12 would spill the sums.
+// Not inlined: with the variables of the caller GCC 12 would spill the sums.
 template <class Element, class Score>
 __attribute__((noinline)) void tile_maxima(const Element* tile, const Element* panel, int64_t depth,
                                            const Certificate& c, int64_t first, int64_t end, const Score score,

@@ -1,8 +1,8 @@
 // Standard Gumbel noise as a pure function of (seed, row, code): -log(-log(u)), u = (h + 1/2) 2^-52 with h the upper 52
 // bits of a SplitMix64 hash (Steele, Lea, Flood, 2014), the numbers of gsskernels/reference/codebook.py.
 //
-// In float64 for the few codes that decide, and in float32 for all others, wrong by less than NOISE_ERROR: u near 0
-// and u near 1 keep their relative precision, because the distance to the nearer end is what is converted.
+// Computed in float64 for the few codes that can win, and in float32 with an error below NOISE_ERROR for all others. u
+// keeps its relative precision near 0 and near 1, because the distance to the nearer end is converted.
 #pragma once
 
 #include "certificate.h"
@@ -10,7 +10,7 @@
 namespace {
 
 constexpr uint64_t GOLDEN = 0x9E3779B97F4A7C15u, MIX_1 = 0xBF58476D1CE4E5B9u, MIX_2 = 0x94D049BB133111EBu;
-constexpr float NOISE_ERROR = 4e-5f;  // with what adding noise of at most 37 to a score rounds; measured: 4e-6
+constexpr float NOISE_ERROR = 4e-5f;  // with the rounding of adding noise of at most 37 to a score; measured: 4e-6
 
 typedef uint64_t Longs __attribute__((vector_size(GSS_VECTOR_BYTES)));
 typedef int32_t HalfInts __attribute__((vector_size(GSS_VECTOR_BYTES / 2)));

@@ -1,5 +1,5 @@
-// Interleaving two 128-bit vectors, the step of which every small transposition is made. All processors have it as one
-// instruction (punpckl, zip1) for every element size.
+// Interleaves two 128-bit vectors; every small transposition consists of this step. All processors have one instruction
+// for it (punpckl, zip1) for every element size.
 #pragma once
 
 #include "simd.h"

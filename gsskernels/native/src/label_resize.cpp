@@ -1,7 +1,8 @@
-// Vote resize of label maps, see resize.h. Labels that are ignored or no class vote together as class K, after all others.
+// Resizes label maps by vote, see resize.h. Ignored labels and labels outside the classes vote together as class K,
+// which loses ties.
 //
 // A thread takes a band of output rows and keeps two source rows, converted and spread over the output's columns; where
-// all four neighbours agree, which is one comparison for a vector of labels, there is nothing to vote on.
+// all four neighbours are equal (one comparison for a vector of labels) there is no vote.
 //
 // AMD EPYC (Zen 4), 2 cores, 2026-11-26: 1024x2048 to 512x1024, K = 19 1.70 ms; 128x128 to 512x512, K = 150 0.15 ms.
 #include "resize.h"

@@ -1,7 +1,7 @@
 // The inner loop of every matrix product here: a block of COLUMNS x ROWS sums kept in registers.
 //
-// Rows lie across lanes, columns are broadcast. Each sum runs over depth in ascending order and in one accumulator, so
-// two equal columns give equal sums wherever they stand, and no result depends on how a matrix was cut into blocks.
+// Rows lie across lanes and columns are broadcast. Each sum runs over depth in ascending order in one accumulator, so
+// two equal columns give equal sums at any position, and results do not depend on how a matrix is cut into blocks.
 #pragma once
 
 #include "simd.h"

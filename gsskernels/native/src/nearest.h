@@ -1,10 +1,10 @@
 // The nearest palette colour of a run of pixels, by brute force or through cells, with the same result bit for bit.
 //
 // The distance is (r - pr)^2 + (g - pg)^2 + (b - pb)^2 in float32, in that order. Ties go to the lowest class, for the
-// winner and the runner-up. Through cells, the words of a vector of pixels are gathered from the grid, and a word that is a
-// class is the answer. The other pixels are queued and resolved afterwards, candidates across lanes, without a branch
-// that random colours could mispredict. A vector whose pixels share a cell, as in smooth images, tries the candidates of
-// that cell at once instead.
+// nearest and the second nearest colour. With cells, the words of a vector of pixels are gathered from the grid, and a
+// word that is a class is the answer. The other pixels are queued and resolved afterwards with candidates across lanes,
+// without a branch that random colours could mispredict. A vector whose pixels share a cell, as in smooth images, is
+// compared at once with the candidates of that cell.
 #pragma once
 
 #include "brute.h"
@@ -47,8 +47,8 @@ struct Queue {
 #endif
 };
 
-// Labels of the pixels i .. i+LANES-1 whose words are classes. The others are put aside: those with a list of one block,
-// and the rest.
+// Writes the labels of the pixels i .. i+LANES-1 whose words are classes. The other pixels go to one of two queues:
+// lists of one block, and the rest.
 inline void look_up(const Cells& cells, Ints cell, const Pixels& pixels, int64_t i, Found& found, Queue& one_block,
                     Queue& rest) {
   const int32_t longer = cells.pure + cells.short_lists;
@@ -123,7 +123,7 @@ void resolve_one_block(const Palette& palette, Queue& queue, Found& found) {
   queue.give_back(answer.label, MARGIN ? answer.margin : nullptr, found);
 }
 
-// Longer lists one pixel at a time; pixels outside the grid against all colours.
+// Longer lists, one pixel at a time; pixels outside the grid are compared with all colours.
 template <bool MARGIN>
 void resolve_rest(const Palette& palette, Queue& queue, Found& found) {
   if (queue.size == 0) return;
@@ -197,7 +197,7 @@ void nearest_in_cells(const Palette& palette, const Pixels& pixels, int64_t coun
   resolve_rest<MARGIN>(palette, rest, found);
 }
 
-// Labels, and margins unless null, of `count` <= SEGMENT pixels. Reads no further than the last of them.
+// Writes labels, and margins unless null, of `count` <= SEGMENT pixels. Does not read beyond the last pixel.
 template <class Label>
 void nearest(const Palette& palette, const Pixels& pixels, int64_t count, Label* labels, float* margins) {
   Found found;

@@ -6,7 +6,7 @@
 
 namespace {
 
-// The values a multiplier of a chosen precision would see; gsskernels/native/affine_argmax.py has the numbers too.
+// The rounding of operands for a precision; gsskernels/native/affine_argmax.py holds the same numbers.
 enum Rounding : int32_t { AS_IS = 0, TO_TF32 = 1, TO_BF16 = 2 };
 
 inline uint32_t nearest_bf16_bits(uint32_t u) { return (u + 0x7FFFu + ((u >> 16) & 1u)) & 0xFFFF0000u; }
@@ -33,7 +33,7 @@ struct Vectors {
   }
   bool as_they_lie() const { return dtype == F32 && feature_stride == 1 && rounding == AS_IS; }
 
-  // The features of vector i as float: in place where they lie so, else in `buffer`.
+  // The features of vector i as float: in place if they are contiguous floats, else copied to `buffer`.
   const float* read(int64_t i, float* buffer) const {
     if (as_they_lie()) return static_cast<const float*>(start(i));
     read_floats(start(i), dtype, feature_stride, features, buffer);
@@ -78,7 +78,7 @@ inline float squared_length(const float* x, int64_t count) {
   return rest;
 }
 
-// What the float32 sum of `count` squares allows the length to be; squares below 2^-126 may have been lost.
+// An upper bound of the length from the float32 sum of `count` squares; squares below 2^-126 may be missing in the sum.
 inline float length_at_most(float squared, int64_t count) {
   const float root = sqrtf(static_cast<float>(count));
   return sqrtf(squared) * (1 + static_cast<float>(count + 8) * 0x1p-24f) + root * 0x1p-62f;

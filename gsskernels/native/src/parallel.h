@@ -1,5 +1,5 @@
-// Parallel loops and scratch memory. Everything here has internal linkage: a function shared between instruction sets
-// could be taken by the linker from the set this processor cannot run.
+// Parallel loops and scratch memory. Everything here has internal linkage: of a function that several instruction sets
+// share, the linker could keep a version that this processor cannot run.
 #pragma once
 
 #include <stdint.h>
@@ -48,7 +48,7 @@ void parallel_for(int threads, int64_t tasks, Task task) {
 #endif
 }
 
-// How many threads are worth waking for `work` units when one thread does `per_thread` of them in about 20 microseconds.
+// The number of threads to use for `work` units, if one thread does `per_thread` units in about 20 microseconds.
 inline int worthwhile_threads(int threads, int64_t work, int64_t per_thread) {
   const int64_t most = work / per_thread;
   return most < 1 ? 1 : most < threads ? static_cast<int>(most) : threads;
@@ -58,7 +58,7 @@ inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Uninitialised 64-byte aligned memory of one call. `data` is null if there was not enough.
+// Uninitialised 64-byte aligned memory for one call. `data` is null if the allocation failed.
 template <class T>
 struct Scratch {
   T* data;

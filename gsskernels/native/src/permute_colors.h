@@ -5,7 +5,7 @@
 
 namespace {
 
-// The table of each channel, cut to what one permutation reaches; the last entry is the ignore colour's.
+// The table of each channel, as long as one permutation can address; the last entry is the ignore colour.
 template <class Element>
 struct Planes {
 #if defined(__AVX512VBMI__)
@@ -84,11 +84,11 @@ inline void paint_permuted(const uint8_t* ids, int64_t count, const Planes<uint8
 }
 #endif
 
-// Where there is no permutation to use, `Planes::fill` has said so.
+// Never called without such a permutation: `Planes::fill` has returned false.
 template <class Id, class Element>
 inline void paint_permuted(const Id*, int64_t, const Planes<Element>&, Element* const (&)[3]) {}
 
-// Copies bytes past the caches, except for the broken cache lines at both ends.
+// Copies bytes past the caches, except for the partial cache lines at both ends.
 inline void stream(void* to, const void* from, int64_t bytes) {
   char* out = static_cast<char*>(to);
   const char* in = static_cast<const char*>(from);
@@ -110,7 +110,7 @@ inline void stream(void* to, const void* from, int64_t bytes) {
   memcpy(out, in, bytes);
 }
 
-// Makes streamed bytes visible to other threads before this one says it is done.
+// Makes streamed bytes visible to other threads before this thread finishes.
 inline void finish_streams() {
 #if defined(__SSE2__)
   _mm_sfence();

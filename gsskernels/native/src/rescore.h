@@ -1,5 +1,6 @@
-// The second pass: the few codes that can still win, in float32 with a tighter bound, then in float64 by the rule of
-// gsskernels/reference/codebook.py: the lowest index whose score, granted its own rounding error, reaches the best.
+// The second pass scores the few codes that can still win in float32 with a tighter bound, and then in float64 by the
+// rule of gsskernels/reference/codebook.py: the lowest index whose score plus its rounding error reaches the best
+// score.
 #pragma once
 
 #include "certificate.h"
@@ -39,7 +40,7 @@ inline void dot_in_double(const float* x, const float* w, int64_t count, double*
   *squared = s;
 }
 
-// Scores of one row in float64, with the error that the reference grants them.
+// Scores of one row in float64, with the rounding error that the reference allows.
 struct Exact {
   const Operands* all;
   const float* x;
@@ -61,7 +62,7 @@ struct Exact {
   }
 };
 
-// The first of `count` ascending codes that can reach the best, together with `others` likewise; 0 if all are NaN.
+// The first of `count` ascending codes, and of `others`, that can reach the best score; 0 if all scores are NaN.
 template <class Code, class OtherCode>
 int64_t first_best(const Exact& exact, int64_t count, Code code, int64_t others, OtherCode other) {
   double best = -INFINITY, error;

@@ -2,7 +2,7 @@
 //
 // Output i of an axis reads s = n/m * (i + 0.5) - 0.5, neighbours floor(s) and the next one inside the map, weights
 // w1 = s - floor(s), w0 = 1 - w1. A class scores h0 * (w0*[a] + w1*[b]) + h1 * (w0*[c] + w1*[d]), in float32 and in that
-// order; only the classes of the four neighbours can win, and the lowest one does on ties.
+// order. Only the classes of the four neighbours can win; ties go to the lowest class.
 #pragma once
 
 #include "parallel.h"
@@ -113,7 +113,7 @@ void vote_row(const Corners<Label>& at, float h0, float h1, const Columns& colum
   constexpr int64_t GROUP = GSS_VECTOR_BYTES / sizeof(Label);
   int64_t i = 0;
   while (i < columns.outputs) {
-    if (i + GROUP <= columns.outputs) {  // neighbours mostly agree: one comparison for a whole vector of labels
+    if (i + GROUP <= columns.outputs) {  // neighbours are mostly equal: one comparison for a vector of labels
       Bytes a, b, c, d;
       memcpy(&a, at.a + i, sizeof a);
       memcpy(&b, at.b + i, sizeof b);
@@ -138,7 +138,7 @@ void vote_row(const Corners<Label>& at, float h0, float h1, const Columns& colum
   }
 }
 
-// Rounded as torch.nn.functional.interpolate rounds all but small images, on processors with fused multiply-add.
+// Rounds as torch.nn.functional.interpolate does on processors with fused multiply-add, except for small images.
 inline void bilinear_row(const Corners<float>& at, float h0, float h1, const Columns& columns, float* out) {
   for (int64_t i = 0; i < columns.outputs; i += LANES) {
     const Floats w0 = load(columns.w0.data + i), w1 = load(columns.w1.data + i);

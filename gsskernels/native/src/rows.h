@@ -1,4 +1,4 @@
-// A run of pixels as three rows of float32: pointers into the image where it is planar float32, else a small copy.
+// A run of pixels as three rows of float32: pointers into the image if it is planar float32, else a small copy.
 #pragma once
 
 #include "convert.h"

@@ -1,8 +1,8 @@
 // linear_sample: argmax_v (<x, w_v> + b_v) / temperature + gumbel(seed, row, v), one draw from the softmax of the row.
 //
-// The search of affine_argmax.cpp with noise added to the fast scores; the codes that can win are scored again in
-// float64 with the reference's noise. A draw is therefore the reference's on every instruction set, except where two
-// noisy scores differ by less than float64 rounds.
+// This is the search of affine_argmax.cpp with noise added to the fast scores. Codes that can win are scored again in
+// float64 with the noise of the reference, so draws equal those of the reference on every instruction set, except where
+// two noisy scores differ by less than a float64 rounding.
 #include "affine_search.h"
 #include "gumbel.h"
 

@@ -1,5 +1,5 @@
 // Vectors of 32-bit lanes, as wide as the instruction set of this compilation. GCC's and Clang's vector types give
-// arithmetic, comparisons and `mask ? a : b` on every processor; intrinsics are used only for what they cannot say.
+// arithmetic, comparisons and `mask ? a : b` on every processor; intrinsics are used only where these do not suffice.
 #pragma once
 
 #include <stdint.h>
@@ -41,7 +41,7 @@ inline Ints load(const int32_t* p) {
 inline void store(float* p, Floats v) { memcpy(p, &v, sizeof v); }
 inline void store(int32_t* p, Ints v) { memcpy(p, &v, sizeof v); }
 
-inline Floats broadcast(float x) { return x - Floats{}; }  // x + 0 would cost an addition, for the sake of -0
+inline Floats broadcast(float x) { return x - Floats{}; }  // x + 0 would be an addition, because of -0
 inline Ints broadcast(int32_t x) { return Ints{} + x; }
 
 inline Ints lane_numbers() {

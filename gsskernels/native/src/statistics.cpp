@@ -1,11 +1,11 @@
-// Code statistics: how many rows chose each code, and their sum.
+// Code statistics: the number of rows of each code, and their sum.
 //
 //   counts[v] = |{n : codes[n] = v}|,   sums[v] = sum over those n of x[n], in ascending n, in float64
 //
-// Threads share the work by features, not by rows: a thread owns some columns of the sums and walks over all rows. Every
-// sum is then taken in one order whatever the number of threads, nothing is sorted, and a code that has most of the
-// rows costs no more than any other. A thread's columns of the table (V x 16 doubles, 1 MB for 8192 codes) stay in its
-// second cache, which is where this loses: beyond some 50,000 codes every addition goes to memory.
+// Threads divide the features, not the rows: a thread owns some columns of the sums and reads all rows. Every sum is
+// then taken in one order whatever the number of threads, nothing is sorted, and a code that has most of the rows costs
+// no more than any other. A thread's columns of the table (V x 16 doubles, 1 MB for 8192 codes) stay in its second
+// cache; with more than about 50,000 codes they do not fit, and every addition goes to memory.
 #include "convert.h"
 #include "parallel.h"
 
@@ -44,7 +44,7 @@ void read_block(const Rows& x, int64_t outer, int64_t start, int64_t rows, int64
   }
 }
 
-// ids[n] = codes[n], or num_codes where that is no code; the counts as well.
+// ids[n] = codes[n], or num_codes if that is not a code id; also fills the counts.
 void read_codes(const void* codes, int32_t dtype, int64_t count, int64_t num_codes, int32_t* ids, int64_t* counts) {
   const auto read = [&](auto* p) {
     for (int64_t n = 0; n < count; ++n) {

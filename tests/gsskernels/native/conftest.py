@@ -1,4 +1,4 @@
-"""Every instruction set that this processor runs, against the reference."""
+"""Tests of the native library alone, on every instruction set that this processor runs."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def pytest_report_header() -> str:
 
 @pytest.fixture
 def default_backend() -> None:
-    """Tests here name their backend; this replaces the fixture of the folder above, which runs everything twice."""
+    """Replaces the fixture of the folder above: tests of this folder name their backend."""
 
 
 @pytest.fixture(params=[] if REASON else library.available_isas())

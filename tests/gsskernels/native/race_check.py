@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from test_contract import CALLS, same
 
 from gsskernels import _dispatch
 from gsskernels.native import library
+from tests.gsskernels.calls import CALLS
+from tests.gsskernels.inputs import same
 
 _dispatch.default = "native"
 for isa in library.available_isas():

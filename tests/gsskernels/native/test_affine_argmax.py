@@ -1,6 +1,4 @@
-"""nearest_code and linear_argmax on every instruction set: the answers are the reference's, not merely as good."""
-
-import math
+"""nearest_code and linear_argmax on every instruction set give exactly the indices of the reference."""
 
 import pytest
 import torch
@@ -9,17 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gsskernels import linear_argmax, nearest_code
+from tests.gsskernels.inputs import INF, NAN, gaussian, seeded
 
-INF, NAN = math.inf, math.nan
 HALF = (torch.float16, torch.bfloat16)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def gaussian(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=seeded(seed))
 
 
 def assert_same(
@@ -44,7 +34,7 @@ def test_awkward_sizes(isa: str, dims: int, codes: int, rows: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, *HALF])
 @pytest.mark.parametrize("precision", [None, "fp32", "tf32", "bf16"])
 def test_dtypes_and_precisions(isa: str, dtype: torch.dtype, precision: str | None) -> None:
-    """Half precision codes collide often: ties are real here."""
+    """Half precision codes are often equal, so there are exact ties."""
     x, table = gaussian(100, 6).to(dtype), gaussian(600, 6, seed=1).to(dtype)
     for bias_dtype in (torch.float64, torch.float32, torch.float16):
         assert_same(x, table, gaussian(600, seed=2).to(bias_dtype), precision=precision)
@@ -56,7 +46,7 @@ def test_float64_is_the_reference(isa: str) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_many_chunks_panels_and_threads(isa: str, threads: int) -> None:
-    """More rows than two chunks of 512 take; V with blocks of one, and of two groups of codes."""
+    """More rows than two chunks of 512; V in blocks of one group and of two groups of codes."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -77,7 +67,7 @@ def test_clustered_rows(isa: str) -> None:
 @pytest.mark.parametrize("dims", [5, 90])
 @pytest.mark.parametrize("copies", [2, 40])
 def test_copies_of_codes_at_every_position(isa: str, dims: int, copies: int) -> None:
-    """With 40 copies more codes survive than are remembered."""
+    """With 40 copies there are more candidates than the list of a row holds."""
     base = gaussian(9, dims)
     table = base.repeat(copies, 1)[torch.randperm(9 * copies, generator=seeded(1))]
     x = torch.cat([gaussian(60, dims, seed=2), base, torch.zeros(3, dims)])
@@ -107,7 +97,7 @@ def test_far_from_the_origin(isa: str, dims: int, offset: float) -> None:
 
 @pytest.mark.parametrize("dims", [4, 100])
 def test_so_far_that_float64_rounds(isa: str, dims: int) -> None:
-    """The reference, which grants every score its own rounding, then takes other codes: nearest by direct distance."""
+    """The reference then takes other codes within its rounding, so direct distances are compared."""
     x, table = gaussian(150, dims) + 1e6, gaussian(400, dims, seed=1) + 1e6
     distance = torch.cdist(x.double(), table.double(), compute_mode="donot_use_mm_for_euclid_dist") ** 2
     taken = distance.gather(1, nearest_code(x, table, backend="native")[:, None])[:, 0]
@@ -130,7 +120,7 @@ def test_magnitudes(isa: str, scale: float, flush: bool) -> None:
 
 
 def test_one_huge_code_and_one_huge_row(isa: str) -> None:
-    """They are scored in float64; the others must not notice."""
+    """They are scored in float64; the scores of the others must not change."""
     x, table = gaussian(100, 12), gaussian(300, 12, seed=1)
     table[17], table[200], x[40] = 1e25, -1e30, 1e28
     assert_same(x, table, gaussian(300, seed=2))
@@ -169,7 +159,7 @@ def test_forbidden_tokens_of_a_large_table(isa: str) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, *HALF])
 def test_layouts(isa: str, dtype: torch.dtype) -> None:
-    """Channels-first with whole tiles and with rests, channels-last, slices, expanded and transposed views."""
+    """Channels-first with whole and partial tiles, channels-last, slices, expanded and transposed views."""
     table = gaussian(77, 20, seed=1).to(dtype)
     for height, width in ((8, 12), (7, 9), (1, 1), (16, 40)):
         x = gaussian(3, 20, height, width).to(dtype)
@@ -204,7 +194,7 @@ def test_no_rows(isa: str) -> None:
     seed=st.integers(0, 2**31),
 )
 def test_small_integers(isa: str, rows: int, codes: int, dims: int, levels: int, seed: int) -> None:
-    """Exact in every arithmetic, so every tie is one: the lowest index, whatever finds it."""
+    """Scores are exact in every arithmetic, so every tie is exact and the lowest index wins."""
     x = torch.randint(-levels, levels + 1, (rows, dims), generator=seeded(seed)).float()
     table = torch.randint(-levels, levels + 1, (codes, dims), generator=seeded(seed + 1)).float()
     assert_same(x, table)

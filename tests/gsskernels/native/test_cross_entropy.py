@@ -1,6 +1,7 @@
-"""linear_cross_entropy on every instruction set, values and gradients, judged against float64."""
+"""linear_cross_entropy on every instruction set, values and gradients, compared with float64."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,12 +10,8 @@ from torch import Tensor
 
 from gsskernels import linear_cross_entropy
 from gsskernels.native import cross_entropy as native
-
-INF = math.inf
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from gsskernels.reference.cross_entropy import CrossEntropyOptions
+from tests.gsskernels.inputs import INF, seeded
 
 
 def make(rows: int, codes: int, dims: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -28,7 +25,7 @@ def make(rows: int, codes: int, dims: int, dtype: torch.dtype = torch.float32) -
 def run(
     x: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, ours: bool, **options: object
 ) -> tuple[Tensor, ...]:
-    """The loss (for "none" weighted by row) and its gradients, by us or by PyTorch in the dtype of x."""
+    """The loss and its gradients (for "none" weighted by row), by gsskernels or by PyTorch in the dtype of x."""
     leaves = [t.detach().clone().requires_grad_() for t in (x, weight, bias) if t is not None]
     if ours:
         loss = linear_cross_entropy(*leaves[:2], target, *leaves[2:], backend="native", **options)  # type: ignore[arg-type]
@@ -39,7 +36,7 @@ def run(
 
 
 def assert_as_good_as_torch(x: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, **options: object) -> None:
-    """No error beyond twice PyTorch's own (or a few roundings of the largest number), float64 being the truth."""
+    """Errors against float64 are at most twice those of PyTorch, plus a few roundings of the largest number."""
     wide = [None if t is None else t.double() for t in (x, weight, bias)]
     truth = run(*wide, target, False, **options)  # type: ignore[arg-type]
     ours, theirs = run(x, weight, bias, target, True, **options), run(x, weight, bias, target, False, **options)
@@ -92,8 +89,8 @@ def test_half_precision(isa: str, dtype: torch.dtype) -> None:
 def test_only_the_gradients_asked_for(isa: str, wanted: tuple[int, int, int]) -> None:
     x, weight, bias, target = make(40, 30, 9)
     flags = tuple(map(bool, wanted))
-    everything = native.linear_cross_entropy(x, weight, target, bias, 1, -100, 0.1, "sum", (True, True, True))
-    some = native.linear_cross_entropy(x, weight, target, bias, 1, -100, 0.1, "sum", flags)  # type: ignore[arg-type]
+    options = [CrossEntropyOptions(1, -100, 0.1, "sum", gradients) for gradients in ((True, True, True), flags)]
+    everything, some = (native.linear_cross_entropy(x, weight, target, bias, o) for o in options)
     for flag, a, b in zip(flags, some[2:], everything[2:], strict=True):
         assert (a is None) == (not flag) and (a is None or torch.equal(a, b))
     torch.testing.assert_close(some[0], everything[0])
@@ -104,9 +101,10 @@ def test_backward_alone_is_the_gradient_of_the_forward_pass(isa: str, reduction:
     x, weight, bias, target = make(80, 45, 33)
     target[::9] = -100
     grad = torch.rand(80, generator=seeded()) if reduction == "none" else torch.tensor(0.7)
-    options = (1, -100, 0.1, reduction)
-    lse = native.linear_cross_entropy(x, weight, target, bias, *options, (False,) * 3)[1]
-    found = native.linear_cross_entropy_backward(grad, x, weight, target, bias, lse, *options, (True,) * 3)
+    options = CrossEntropyOptions(1, -100, 0.1, reduction)
+    lse = native.linear_cross_entropy(x, weight, target, bias, options)[1]
+    wanted = replace(options, gradients=(True, True, True))
+    found = native.linear_cross_entropy_backward(grad, x, weight, target, bias, lse, wanted)
     leaves = [t.clone().double().requires_grad_() for t in (x, weight, bias)]
     loss = F.cross_entropy(F.linear(*leaves), target, label_smoothing=0.1, reduction=reduction)
     for got, truth in zip(found, torch.autograd.grad((loss * grad.double()).sum(), leaves), strict=True):
@@ -134,7 +132,7 @@ def test_forbidden_and_large_logits(isa: str) -> None:
     bias[7] = -INF
     target[target == 7] = 8
     assert_as_good_as_torch(x, weight, bias, target)
-    # Logits of 1e4 carry roundings of 1e-3, and so do their exponentials, on whichever instruction set.
+    # Logits of 1e4 have roundings of 1e-3, and so have their exponentials, on every instruction set.
     truth = run((1e4 * x).double(), weight.double(), bias.double(), target, False)
     for got, wanted in zip(run(1e4 * x, weight, bias, target, True), truth, strict=True):
         torch.testing.assert_close(got.double(), wanted, rtol=1e-6, atol=4e-3 * float(wanted.abs().max()))

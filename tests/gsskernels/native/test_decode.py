@@ -21,12 +21,9 @@ from torch import Tensor
 
 from gsskernels import maskige_decode, maskige_evaluate
 from gsskernels.native import library, prepared
+from tests.gsskernels.inputs import INF, NAN, seeded
 
-INF, NAN, HUGE = math.inf, math.nan, torch.finfo(torch.float32).max
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+HUGE = torch.finfo(torch.float32).max
 
 
 def random_palette(num_classes: int, seed: int = 0) -> Tensor:
@@ -53,7 +50,7 @@ def assert_same(maskige: Tensor, palette: Tensor, **options: object) -> None:
         return
     assert torch.equal(got[0], wanted[0])
     if options.get("size") is None:
-        # PyTorch's square root is not always the nearest float32, ours is.
+        # The square root of PyTorch is not always the nearest float32; that of the native library is.
         torch.testing.assert_close(got[1], wanted[1], rtol=2.0**-22, atol=0, equal_nan=True)
     else:
         # Neighbours' weights carry a rounding of the coordinate: coordinates below 64 have a spacing of 2^-18.
@@ -263,7 +260,7 @@ def test_results_do_not_depend_on_threads(isa: str) -> None:
 
 
 def test_very_many_classes(isa: str) -> None:
-    """More classes than a grid of 64 has words for: coarser cells of longer lists."""
+    """More classes than the words of a grid of 64 can name: cells are coarser and lists longer."""
     palette = torch.rand(40_000, 3, generator=seeded()) * 255
     image = torch.rand(3, 4, 40, generator=seeded()) * 255
     cells = prepared.PreparedPalette(palette.numpy().tobytes(), 40_000, 1)

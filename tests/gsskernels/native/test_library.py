@@ -95,7 +95,7 @@ print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
 def test_forked_workers_neither_hang_nor_differ() -> None:
-    """OpenMP's threads do not exist in a forked child; waiting for them would never end."""
+    """The threads of OpenMP do not exist in a forked child, which would wait for them forever."""
     assert python(FORK, OMP_NUM_THREADS="4").stdout.strip() == "[0, 0, 0] True"
 
 
@@ -117,7 +117,7 @@ def test_calls_from_several_python_threads() -> None:
 
 
 def test_one_pool_of_threads_is_shared_with_torch() -> None:
-    """A second OpenMP runtime would bring a second pool, whose idle threads spin against torch's."""
+    """A second OpenMP runtime would have a second pool of threads, which compete with those of torch."""
     code = """
 import torch
 from gsskernels.native import library

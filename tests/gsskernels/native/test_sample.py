@@ -1,4 +1,4 @@
-"""linear_sample on every instruction set: the reference's draws, because the noise that decides is the reference's."""
+"""linear_sample on every instruction set gives the draws of the reference, because it uses the same noise."""
 
 import math
 
@@ -7,16 +7,9 @@ import torch
 from torch import Tensor
 
 from gsskernels import linear_argmax, linear_sample
+from tests.gsskernels.inputs import gaussian
 
 HALF = (torch.float16, torch.bfloat16)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def gaussian(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=seeded(seed))
 
 
 def assert_same(x: Tensor, weight: Tensor, bias: Tensor | None = None, temperature: float = 1.0, dim: int = -1) -> None:
@@ -50,7 +43,7 @@ def test_frequencies_follow_the_softmax(isa: str) -> None:
 
 
 def test_many_rows_take_the_references_draws(isa: str) -> None:
-    """Enough draws for noise from the ends of its range: uniform logits, where nothing but the noise decides."""
+    """Enough draws to meet noise from the ends of its range. Logits are uniform: only the noise decides."""
     assert_same(torch.zeros(3000, 2), torch.zeros(300, 2))
 
 

@@ -1,6 +1,4 @@
-"""One pass over half precision or tf32 operands, against the reference. float32's road is in test_certified.py."""
-
-import math
+"""One pass over half precision or tf32 operands. test_certified.py tests float32 operands."""
 
 import pytest
 import torch
@@ -9,8 +7,7 @@ from torch import Tensor
 from gsskernels import linear_argmax, nearest_code, reference
 from gsskernels.triton import affine_argmax, launch
 from gsskernels.triton.plan import SM_80, SM_86, SM_90, SM_100, Architecture, Config
-
-INF, NAN = math.inf, math.nan
+from tests.gsskernels.inputs import INF, NAN, gaussian, seeded
 
 
 @pytest.fixture(params=[SM_80, SM_90], ids=["pointers", "descriptors"])
@@ -24,10 +21,6 @@ def dtype(request: pytest.FixtureRequest, device: torch.device) -> torch.dtype:
     if request.param is torch.bfloat16 and device.type == "cpu":
         pytest.skip("Triton's interpreter multiplies bfloat16 wrongly; a GPU runs this test")
     return request.param
-
-
-def made(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def assert_best(index: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
@@ -51,8 +44,8 @@ def test_half_precision(
     features: int,
     biased: bool,
 ) -> None:
-    x, table = made(rows, features).to(device, dtype), made(codes, features, seed=1).to(device, dtype)
-    bias = made(codes, seed=2).to(device, dtype) if biased else None
+    x, table = gaussian(rows, features).to(device, dtype), gaussian(codes, features, seed=1).to(device, dtype)
+    bias = gaussian(codes, seed=2).to(device, dtype) if biased else None
     assert_best(nearest_code(x, table), x, table, -0.5 * table.double().square().sum(1))
     assert_best(linear_argmax(x, table, bias), x, table, bias)
 
@@ -61,7 +54,7 @@ def test_half_precision(
 def test_tf32_is_the_nearest_rounded_code(
     architecture: Architecture, device: torch.device, codes: int, features: int
 ) -> None:
-    x, table = made(50, features).to(device), made(codes, features, seed=1).to(device)
+    x, table = gaussian(50, features).to(device), gaussian(codes, features, seed=1).to(device)
     found = nearest_code(x, table, precision="tf32")
     assert torch.equal(found, nearest_code(x, table, precision="tf32", backend="reference"))
 
@@ -70,7 +63,7 @@ def test_tf32_is_the_nearest_rounded_code(
 def test_splits_do_not_show(
     device: torch.device, monkeypatch: pytest.MonkeyPatch, splits: int, architecture: Architecture
 ) -> None:
-    x, table = made(40, 8).half().to(device), made(75, 8, seed=1).half().to(device)
+    x, table = gaussian(40, 8).half().to(device), gaussian(75, 8, seed=1).half().to(device)
     config = Config(block_rows=32, block_codes=16, block_features=16)
     monkeypatch.setattr(affine_argmax, "plan_argmax", lambda *_: (config, splits))
     assert torch.equal(nearest_code(x, table), nearest_code(x, table, backend="reference"))
@@ -79,9 +72,9 @@ def test_splits_do_not_show(
 def test_ties_go_to_the_lowest_index_across_tiles_and_splits(
     device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base = made(7, 16)
-    table = base.repeat(8, 1)[torch.randperm(56, generator=torch.Generator().manual_seed(3))].half().to(device)
-    x = made(45, 16, seed=4).half().to(device)
+    base = gaussian(7, 16)
+    table = base.repeat(8, 1)[torch.randperm(56, generator=seeded(3))].half().to(device)
+    x = gaussian(45, 16, seed=4).half().to(device)
     monkeypatch.setattr(affine_argmax, "plan_argmax", lambda *_: (Config(16, 16, 16), 3))
     index = nearest_code(x, table)
     first = (table[index][:, None] == table[None]).all(2).to(torch.uint8).argmax(1)
@@ -98,19 +91,19 @@ def test_nan_loses_and_infinities_count(architecture: Architecture, device: torc
 
 
 def test_features_anywhere_without_a_copy(architecture: Architecture, device: torch.device) -> None:
-    x, table = made(2, 8, 5, 7).half().to(device), made(13, 8, seed=1).half().to(device)
+    x, table = gaussian(2, 8, 5, 7).half().to(device), gaussian(13, 8, seed=1).half().to(device)
     wanted = nearest_code(x.permute(0, 2, 3, 1), table, backend="reference")
     for view in (x, x.contiguous(memory_format=torch.channels_last), x.transpose(2, 3).contiguous().transpose(2, 3)):
         assert torch.equal(nearest_code(view, table, dim=1), wanted)
-    wide = made(20, 30, seed=2).half().to(device)
+    wide = gaussian(20, 30, seed=2).half().to(device)
     for rows in (wide[::2, 3:11], wide[:8].t(), wide[:1, :8].expand(5, 8)):
         assert torch.equal(nearest_code(rows, table), nearest_code(rows, table, backend="reference"))
-    columns = made(8, 26, seed=3).half().to(device).t()[::2]
+    columns = gaussian(8, 26, seed=3).half().to(device).t()[::2]
     assert torch.equal(nearest_code(wide[:, :8], columns), nearest_code(wide[:, :8], columns, backend="reference"))
 
 
 def test_nothing_to_do(device: torch.device) -> None:
-    table = made(5, 3).half().to(device)
+    table = gaussian(5, 3).half().to(device)
     assert nearest_code(torch.empty(0, 3, dtype=torch.float16, device=device), table).shape == (0,)
     assert linear_argmax(torch.empty(2, 3, 0, 4, dtype=torch.float16, device=device), table, dim=1).shape == (2, 0, 4)
     empty = torch.ones(2, 0, device=device), torch.ones(3, 0, device=device)
@@ -120,13 +113,13 @@ def test_nothing_to_do(device: torch.device) -> None:
 
 
 def test_float64_is_the_reference(device: torch.device) -> None:
-    x, table = made(9, 4).double().to(device), made(6, 4, seed=1).double().to(device)
+    x, table = gaussian(9, 4).double().to(device), gaussian(6, 4, seed=1).double().to(device)
     assert torch.equal(nearest_code(x, table), reference.nearest_code(x, table, 1, None))
 
 
 @pytest.mark.parametrize("architecture", [SM_80, SM_86, SM_90, SM_100], ids=["80", "86", "90", "100"])
 def test_every_planned_configuration_fits(architecture: Architecture) -> None:
-    """Recorded on tensors without data: what would be launched, never a tile beyond the bias's padding."""
+    """Launches recorded on tensors without data: no tile extends beyond the padding of the bias."""
     shapes = [(73728, 8192, 256), (73728, 8192, 2048), (9216, 512, 32), (1, 1, 1), (100, 300, 100)]
     for rows, codes, features in shapes:
         x = torch.empty(rows, features, dtype=torch.bfloat16, device="meta")

@@ -1,4 +1,4 @@
-"""Kernels compiled ahead of time, for GPUs that are not here: a part of what `make check-triton` compiles.
+"""Kernels compiled ahead of time for other GPUs: a part of those that `make check-triton` compiles.
 
 Compiling happens in a process of its own, because here Triton interprets.
 """
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-    """The run that compares with the checked-in table, and its rows."""
+    """The run that compares with the checked-in table, and the rows that it measured."""
     rows = tmp_path_factory.mktemp("static") / "rows.json"
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "benchmarks.static", "--quick", "--rows", str(rows)]

@@ -1,4 +1,4 @@
-"""Both roads of the loss, fused tiles and chunks of logits, forward and backward."""
+"""Both implementations of the loss, fused tiles and chunks of logits, forward and backward."""
 
 import math
 
@@ -10,8 +10,7 @@ from torch import Tensor
 from gsskernels import linear_cross_entropy
 from gsskernels.triton import cross_entropy, cross_entropy_rows, launch, plan
 from gsskernels.triton.plan import SM_80, SM_90
-
-INF = math.inf
+from tests.gsskernels.inputs import INF, seeded
 
 
 @pytest.fixture(params=["fused", "chunks"])
@@ -28,7 +27,7 @@ def dtype(request: pytest.FixtureRequest, device: torch.device) -> torch.dtype:
 
 
 def made(device: torch.device, dtype: torch.dtype, rows: int, codes: int, features: int) -> tuple[Tensor, ...]:
-    g = torch.Generator().manual_seed(rows)
+    g = seeded(rows)
     x, weight, bias = (torch.randn(*s, generator=g) for s in ((rows, features), (codes, features), (codes,)))
     target = torch.randint(0, codes, (rows,), generator=g)
     target[1::4] = -100
@@ -38,7 +37,7 @@ def made(device: torch.device, dtype: torch.dtype, rows: int, codes: int, featur
 def losses(
     x: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, ours: bool, smoothing: float, reduction: str
 ) -> tuple[Tensor, ...]:
-    """Loss and gradients, ours or PyTorch's in the dtype of the operands."""
+    """Loss and gradients, by gsskernels or by PyTorch in the dtype of the operands."""
     leaves = [t.detach().clone().requires_grad_() for t in (x, weight, bias) if t is not None]
     named = {"label_smoothing": smoothing, "reduction": reduction}
     if ours:
@@ -125,8 +124,8 @@ def test_features_anywhere(device: torch.device) -> None:
 
 @pytest.mark.parametrize("shape", [(4, 4, 4), (2, 8, 8), (2, 4, 4, 4)])
 def test_features_first_in_maps_as_wide_as_deep(device: torch.device, shape: tuple[int, ...]) -> None:
-    """Few rows a batch are copied together; their gradient has to come back, though the shapes look alike."""
-    g = torch.Generator().manual_seed(0)
+    """Batches of few rows are copied to one; the gradient must get the layout of x, although the shapes are equal."""
+    g = seeded()
     x, weight = torch.randn(shape, generator=g).to(device), torch.randn(5, shape[1], generator=g).to(device)
     target = torch.randint(0, 5, (shape[0], *shape[2:]), generator=g).to(device)
     for reduction in ("mean", "none"):
@@ -173,7 +172,7 @@ def test_forbidden_codes_and_nothing_at_all(device: torch.device, road: str) -> 
 
 
 def test_a_loss_scale_rescues_small_gradients_in_float16(device: torch.device) -> None:
-    """With 2^9 rows and weights of 2^-9 the mean's gradients are below float16's normal numbers until scaled."""
+    """With 2^9 rows and weights of 2^-9 the unscaled gradients are below the normal numbers of float16."""
     x, weight, _, target = made(device, torch.float16, 512, 8, 4)
     weight = weight * 2.0**-9
     leaves = [t.clone().requires_grad_() for t in (x, weight)]

@@ -16,12 +16,9 @@ from torch import Tensor
 
 from gsskernels import maskige_decode
 from gsskernels.triton import INTERPRETED, cells, decode
+from tests.gsskernels.inputs import INF, NAN, seeded
 
-INF, NAN, HUGE = math.inf, math.nan, torch.finfo(torch.float32).max
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+HUGE = torch.finfo(torch.float32).max
 
 
 def random_palette(num_classes: int, device: torch.device, seed: int = 0) -> Tensor:
@@ -99,7 +96,7 @@ def test_blocks_of_lines(
 
 
 def test_one_color_everywhere_and_smooth_images(device: torch.device, path: str) -> None:
-    """Blocks whose pixels all lie in cells of one candidate are answered by the heads alone."""
+    """For blocks whose pixels all lie in cells with one candidate, the heads are the answer."""
     palette = random_palette(12, device)
     assert_same(palette[5][:, None, None].expand(3, 20, 30), palette)
     assert_same(palette[5][:, None, None].expand(3, 20, 30), palette, margin=True)
@@ -199,7 +196,7 @@ def test_rgb(device: torch.device, path: str, size: tuple[int, int]) -> None:
 
 
 def test_grids_of_several_programs(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each builds a block of cells from the classes that it found for that block."""
+    """Each program builds a block of cells from the classes that it found for that block."""
     monkeypatch.setattr(decode, "WORTH_PREPARING", 0)
     monkeypatch.setattr(cells, "BITS", 2)
     monkeypatch.setattr(cells, "BLOCK_BITS", 1)

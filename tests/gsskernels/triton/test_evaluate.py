@@ -1,4 +1,4 @@
-"""maskige_evaluate in Triton: the counts of what maskige_decode gives, however it is computed."""
+"""maskige_evaluate in Triton counts the labels that maskige_decode gives, by every path."""
 
 import math
 
@@ -7,10 +7,7 @@ import torch
 
 from gsskernels import maskige_decode, maskige_evaluate
 from gsskernels.triton import INTERPRETED, cells, confusion, decode
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.gsskernels.inputs import seeded
 
 
 @pytest.fixture(params=["cells", "brute force"])
@@ -28,7 +25,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 SIZES = [("vote", (10, 33)), ("vote", (21, 50)), ("vote", (7, 25)), ("rgb", (12, 35)), ("rgb", (10, 33))]
 
 
-# Every way to the target's size with the narrowest and the widest ids, the other dtypes with one of each kernel.
+# Every way to the size of the target with the narrowest and the widest ids; one of each kernel with other dtypes.
 @pytest.mark.parametrize(
     ("dtype", "resize", "size"),
     [

@@ -1,4 +1,4 @@
-"""Recording of launches, and what the dispatcher says of the backend."""
+"""Recorded launches, and the choice of the backend by the dispatcher."""
 
 import os
 import subprocess

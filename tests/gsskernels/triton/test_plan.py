@@ -1,4 +1,4 @@
-"""Plans are pure functions: tables that cover every size, configurations that fit GPUs with little shared memory."""
+"""Plans cover every size, and their configurations fit GPUs with little shared memory."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ SHAPES = [(1, 1, 1), (5, 3, 3), (257, 515, 63), (1000, 19, 65), (9216, 8192, 256
 
 @pytest.fixture
 def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of tables of the test's own."""
+    """An empty folder for the tables of the test."""
     monkeypatch.setattr(plan, "TABLES", tmp_path)
     plan._table.cache_clear()
     yield tmp_path
@@ -118,7 +118,7 @@ def test_tiles_are_not_larger_than_the_problem() -> None:
 
 @pytest.mark.parametrize("device", [SM_80, SM_90, SM_100], ids=lambda d: f"sm{d.capability}")
 def test_splits_fill_the_device(device: Architecture) -> None:
-    """Few rows are spread over the codes: one image's tokens leave at most a quarter of the last wave idle."""
+    """With few rows the codes are split: the tokens of one image leave at most a quarter of the last wave idle."""
     for row_tiles in (1, 7, 72, 144, 576):
         splits = plan.splits_for(row_tiles, 8192, 128, device)
         blocks, size = row_tiles * splits, device.multiprocessors

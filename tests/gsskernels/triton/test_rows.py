@@ -1,4 +1,4 @@
-"""Where rows of features lie: views where tiles can read them, copies where they cannot."""
+"""The layout of rows of features: views where tiles can read them, copies where they cannot."""
 
 import pytest
 import torch

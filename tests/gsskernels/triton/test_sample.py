@@ -2,17 +2,11 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from gsskernels import linear_argmax, linear_sample
 from gsskernels.triton import launch, sample
 from gsskernels.triton.plan import SM_80, Config
-
-INF, NAN = math.inf, math.nan
-
-
-def made(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tests.gsskernels.inputs import INF, NAN, gaussian
 
 
 @pytest.mark.parametrize(("temperature", "dtype"), [(1.0, torch.float32), (3.0, torch.float16)])
@@ -20,7 +14,11 @@ def test_frequencies_follow_the_softmax(device: torch.device, temperature: float
     """Pearson's chi-squared over 21 tokens (more than four, whose noise comes from one Philox call) and 6000 draws;
     45.31 is its 0.999 quantile at 20 degrees of freedom."""
     draws, codes = 6000, 21
-    x, weight, bias = made(1, 5).to(dtype), made(codes, 5, seed=1).to(dtype) / 2, made(codes, seed=2).to(dtype) / 2
+    x, weight, bias = (
+        gaussian(1, 5).to(dtype),
+        gaussian(codes, 5, seed=1).to(dtype) / 2,
+        gaussian(codes, seed=2).to(dtype) / 2,
+    )
     given = [t.to(device) for t in (x.expand(draws, 5), weight, bias)]
     index = linear_sample(*given, temperature=temperature, seed=3).cpu()
     expected = draws * ((x.double() @ weight.double().T + bias.double())[0] / temperature).softmax(0)
@@ -40,7 +38,7 @@ def test_neighbours_are_independent(device: torch.device) -> None:
 
 
 def test_noise_depends_on_seed_row_and_code_alone(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    x, weight = made(50, 6).to(device), made(70, 6, seed=1).to(device)
+    x, weight = gaussian(50, 6).to(device), gaussian(70, 6, seed=1).to(device)
     once = linear_sample(x, weight, seed=11)
     assert torch.equal(linear_sample(x, weight, seed=11), once)
     assert not torch.equal(linear_sample(x, weight, seed=12), once)
@@ -53,7 +51,7 @@ def test_noise_depends_on_seed_row_and_code_alone(device: torch.device, monkeypa
 
 
 def test_low_temperature_is_argmax(device: torch.device) -> None:
-    x, weight = made(40, 6).to(device), made(40, 6, seed=1).to(device)
+    x, weight = gaussian(40, 6).to(device), gaussian(40, 6, seed=1).to(device)
     assert torch.equal(linear_sample(x, weight, temperature=1e-6), linear_argmax(x, weight))
 
 
