@@ -1,20 +1,16 @@
-"""Recipes: everything that decides a training run, as plain dataclasses read from YAML.
+"""Recipes: everything that decides a training run, as dataclasses that check their values.
 
-Torch-free on purpose, so that `gss --help` and config errors cost no import of torch. Lengths are pixels unless a
-name says otherwise; `scale` is a ratio.
+Without torch, so that errors in settings come quickly. Lengths are pixels unless a name says otherwise.
 """
 
 from gss.config.inference import InferenceConfig
 from gss.config.network import InverseConfig, PosteriorConfig, PriorConfig, TokenPriorConfig
-from gss.config.ranges import AT_LEAST_1, RULES, Rule, require_in_range
 from gss.config.recipe import Recipe
+from gss.config.settings import as_config
 from gss.config.stage import AugmentationConfig, StageConfig
-from gss.config.tokenizer import TOKENIZERS, CompactConfig, DalleConfig, TokenizerConfig, VqganConfig, tokenizer_config
+from gss.config.tokenizer import CompactConfig, DalleConfig, TokenizerConfig, VqganConfig, tokenizer_config
 
 __all__ = [
-    "AT_LEAST_1",
-    "RULES",
-    "TOKENIZERS",
     "AugmentationConfig",
     "CompactConfig",
     "DalleConfig",
@@ -23,11 +19,10 @@ __all__ = [
     "PosteriorConfig",
     "PriorConfig",
     "Recipe",
-    "Rule",
     "StageConfig",
     "TokenPriorConfig",
     "TokenizerConfig",
     "VqganConfig",
-    "require_in_range",
+    "as_config",
     "tokenizer_config",
 ]

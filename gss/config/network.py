@@ -1,133 +1,77 @@
-"""What is learned beside the tokenizer: the conditioning network's head, X^-1, X, and the prior over tokens alone."""
+"""The learned parts beside the tokenizer: the conditioning network's head, X^-1, X, and the prior over tokens alone."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from gss.config.ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, RULES
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from gss.config.settings import CHECKED, BelowOne, Count, CountOrZero, Flag, NotNegative, Positive, Whole
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class PriorConfig:
-    """The conditioning network's head: multi-level aggregation, Swin blocks, token logits (paper section 3.3).
+    """Head of the conditioning network: fused levels, Swin blocks, token logits (arXiv 2303.11316, section 3.3)."""
 
-    `class_balance` b weighs classes by share^-b in the losses of stage 2, 0 being the paper's plain mean.
-    `share_codes` lets tokens that paint alike share logit weights, see `TokenHead`. `decode` says what the
-    tokenizer decodes: the most likely token of every cell ("argmax", the paper's), or what its tokens agree on
-    ("consensus", see `TokenHead.consensus`). `pixel_branch` is where the auxiliary pixel head reads: the map
-    that the trunk fused ("shared", the paper's MSeg models), one fused from the backbone's levels by itself
-    ("separate", its other models), or there is no such head ("none", for models that predict only).
-    """
-
-    level_channels: int = 64
-    trunk_channels: int = 128
-    head_channels: int = 256
-    swin_channels: int = 128
-    swin_stride: int = 1
-    swin_depth: int = 2
-    swin_heads: int = 4
-    window: int = 7
-    dropout: float = 0.1
-    token_loss: float = 0.8
-    pixel_loss: float = 0.2
+    level_channels: Count = 64  # of each backbone level before they are fused
+    trunk_channels: Count = 128  # of the fused map
+    head_channels: Count = 256  # of the map that the token logits are read from
+    swin_channels: Count = 128
+    swin_stride: Annotated[Whole, Field(ge=1, le=2)] = 1  # 2: the Swin blocks run at half the token resolution
+    swin_depth: CountOrZero = 2  # number of Swin blocks
+    swin_heads: Count = 4
+    window: Count = 7  # tokens along each side of an attention window
+    dropout: BelowOne = 0.1
+    token_loss: NotNegative = 0.8  # weight of the cross-entropy of tokens
+    pixel_loss: NotNegative = 0.2  # weight of the cross-entropy of the auxiliary pixel head
+    # Where the auxiliary pixel head reads: the map that the trunk fused ("shared", the paper's MSeg models), one fused
+    # from the backbone's levels by itself ("separate", its other models); "none" for models that only predict.
     pixel_branch: Literal["shared", "separate", "none"] = "shared"
-    class_balance: float = 0.0
-    share_codes: bool = False
+    class_balance: NotNegative = 0.0  # b: losses weigh classes by share^-b; 0 is the paper's plain mean
+    share_codes: Flag = False  # tokens that decode to similar labels share logit weights, see `TokenHead`
+    # What is decoded: the most likely token of every cell ("argmax", the paper's), or the labels that its likely tokens
+    # agree on ("consensus", see `TokenHead.consensus`).
     decode: Literal["argmax", "consensus"] = "argmax"
 
 
-RULES[PriorConfig] = {
-    "level_channels": AT_LEAST_1,
-    "trunk_channels": AT_LEAST_1,
-    "head_channels": AT_LEAST_1,
-    "swin_channels": AT_LEAST_1,
-    "swin_stride": ("1 or 2", lambda value: value in (1, 2)),
-    "swin_depth": NOT_NEGATIVE,
-    "swin_heads": AT_LEAST_1,
-    "window": AT_LEAST_1,
-    "dropout": BELOW_1,
-    "token_loss": NOT_NEGATIVE,
-    "pixel_loss": NOT_NEGATIVE,
-    "class_balance": NOT_NEGATIVE,
-}
-
-
-@dataclass
+@dataclass(config=CHECKED)
 class InverseConfig:
-    """X^-1, from a painted maskige back to classes (paper section 3.2).
+    """X^-1, from a decoded maskige to classes (arXiv 2303.11316, section 3.2)."""
 
-    "nearest" takes the nearest palette colour and has nothing to learn (GSS-FF); "convolution" is a network of three
-    convolutions (GSS-FT), "window" one of `depth` shifted-window blocks (GSS-FT-W), both `channels` wide.
-
-    What a learned one is trained on: `source` "photo", maskiges that the frozen prior predicts, as the official code
-    does, or "labels", maskiges reconstructed from the labels themselves, as the paper's first stage does.
-    """
-
+    # The nearest palette colour, which learns nothing (GSS-FF); three convolutions (GSS-FT); or shifted-window blocks
+    # (GSS-FT-W).
     type: Literal["nearest", "convolution", "window"] = "nearest"
-    channels: int = 128
-    depth: int = 1
-    heads: int = 4
-    window: int = 7
+    channels: Count = 128
+    depth: CountOrZero = 1  # shifted-window blocks of "window"
+    heads: Count = 4
+    window: Count = 7  # tokens along each side of an attention window
+    # Trained on maskiges that the frozen prior predicts from photos, as in the official code ("photo"), or on those
+    # reconstructed from the labels, as in the paper's first stage ("labels").
     source: Literal["photo", "labels"] = "photo"
 
 
-RULES[InverseConfig] = {
-    "channels": AT_LEAST_1,
-    "depth": NOT_NEGATIVE,
-    "heads": AT_LEAST_1,
-    "window": AT_LEAST_1,
-}
-
-
-@dataclass
+@dataclass(config=CHECKED)
 class PosteriorConfig:
-    """How the palette is learned (paper section 3.2): GSS-TF with nearest colours as X^-1, GSS-TT with a learned one.
+    """Learning the palette (arXiv 2303.11316, section 3.2): GSS-TF with nearest colours as X^-1, or GSS-TT."""
 
-    `estimator` is what takes the place of the choice of a code in the backward pass: the softmax over codes
-    ("straight-through"), or one with Gumbel noise that also draws the code ("gumbel"), both at `token_temperature`.
-    `temperature` is that of the squared distances from the learned colours (0..1), for the nearest colour as X^-1.
-    Colours nearer to each other than `spread`, in units of the colour cube's side, are pushed apart with
-    `spread_weight`.
-    """
-
-    learn: bool = False
+    learn: Flag = False
+    # Replaces the choice of a code in the backward pass: the softmax over codes, or the same with Gumbel noise, which
+    # also draws the code.
     estimator: Literal["straight-through", "gumbel"] = "straight-through"
-    token_temperature: float = 1.0
-    temperature: float = 0.1
-    spread: float = 0.0
-    spread_weight: float = 1.0
+    token_temperature: Positive = 1.0  # of the softmax over codes
+    temperature: Positive = 0.1  # of squared distances from the learned colours (0..1), for the nearest colour as X^-1
+    spread: NotNegative = 0.0  # colours nearer than this, in sides of the colour cube, are pushed apart
+    spread_weight: NotNegative = 1.0  # weight of that loss
 
 
-RULES[PosteriorConfig] = {
-    "token_temperature": POSITIVE,
-    "temperature": POSITIVE,
-    "spread": NOT_NEGATIVE,
-    "spread_weight": NOT_NEGATIVE,
-}
-
-
-@dataclass
+@dataclass(config=CHECKED)
 class TokenPriorConfig:
-    """The prior over token grids without an image, which `gss sample` draws masks from; see `gss.model.token_prior`.
+    """The prior over token grids without an image, which `gss sample` draws masks from; see `gss.model.token_prior`."""
 
-    `channels` at token resolution, twice as many on the coarse map; `depth` and `coarse_depth` shifted-window blocks;
-    `frequencies` of the positions on each axis.
-    """
-
-    channels: int = 128
-    depth: int = 2
-    coarse_depth: int = 4
-    heads: int = 4
-    window: int = 8
-    frequencies: int = 6
-
-
-RULES[TokenPriorConfig] = {
-    "channels": AT_LEAST_1,
-    "depth": NOT_NEGATIVE,
-    "coarse_depth": NOT_NEGATIVE,
-    "heads": AT_LEAST_1,
-    "window": AT_LEAST_1,
-    "frequencies": AT_LEAST_1,
-}
+    channels: Count = 128  # at token resolution; twice as many on the coarse map
+    depth: CountOrZero = 2  # shifted-window blocks at token resolution
+    coarse_depth: CountOrZero = 4  # shifted-window blocks on the coarse map
+    heads: Count = 4
+    window: Count = 8  # cells along each side of an attention window
+    frequencies: Count = 6  # of the position features on each axis

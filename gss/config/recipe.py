@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
 
 from gss.config.inference import InferenceConfig
 from gss.config.network import InverseConfig, PosteriorConfig, PriorConfig, TokenPriorConfig
-from gss.config.ranges import NOT_NEGATIVE, RULES, require_in_range
+from gss.config.settings import CHECKED, Flag, NotNegative, Whole
 from gss.config.stage import StageConfig
-from gss.config.tokenizer import CompactConfig, TokenizerConfig
+from gss.config.tokenizer import AnyTokenizer, CompactConfig
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class Recipe:
-    """A whole run. `model` is "gss" (generative) or "pixel-classifier" (the discriminative twin).
-
-    `backbone` is a transformers backbone configuration, see `ImageEncoder`. Its weights start random, or
-    as those of `pretrained`: a folder or Hugging Face repository of the same architecture. `palette` is a shipped one
-    or a JSON file; where the data folder has a palette.json of other classes, that replaces it. `tokenizer_weights` is,
-    for the DALL-E dVAE, a folder with the published encoder.pkl and decoder.pkl, or with their state dicts; for a VQGAN
-    a checkpoint, or the folder of a diffusers VQModel; for the compact tokenizer a run of `gss tokenizer train`.
-    `start_from` is a run of the same architecture, or of one that lacks only X^-1, whose weights training starts from.
-
-    `stages` are those to train, in this order: "tokenizer", "posterior" (the palette, and X^-1 with it), "prior" and
-    "inverse" (X^-1), or "classifier" of the twin; none named means all that have something to learn. Only where it is
-    named, "token_prior" learns to draw masks without an image, for `gss sample`. `official_parity` reproduces what is a
-    defect of the official code instead of doing it right; docs/official.md lists these.
-
-    Decoded images stay in memory between epochs if the whole train split fits into `cache_gib` GiB; otherwise every
-    image is read anew each time. 0 always reads anew.
-    """
+    """Everything that decides a training run."""
 
     name: str = ""
     description: str = ""
-    model: Literal["gss", "pixel-classifier"] = "gss"
-    seed: int = 0
+    model: Literal["gss", "pixel-classifier"] = "gss"  # the generative model, or its discriminative twin
+    seed: Whole = 0
+    # A shipped palette or a JSON file. A palette.json of other classes in the data folder replaces it.
     palette: str = "camvid"
-    backbone: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)  # a transformers configuration, see `ImageEncoder`
+    # Weights of the backbone: a folder or Hugging Face repository of the same architecture; None for random weights.
     pretrained: str | None = None
-    tokenizer: TokenizerConfig = field(default_factory=CompactConfig)
+    tokenizer: AnyTokenizer = field(default_factory=CompactConfig)
+    # Weights of the tokenizer. DALL-E dVAE: a folder with the published encoder.pkl and decoder.pkl, or with their
+    # state dicts. VQGAN: a checkpoint, or the folder of a diffusers VQModel. Compact: a run of `gss tokenizer train`.
     tokenizer_weights: str | None = None
     prior: PriorConfig = field(default_factory=PriorConfig)
     inverse: InverseConfig = field(default_factory=InverseConfig)
+    # A run whose weights training starts from, of the same architecture or of one that lacks only X^-1.
     start_from: str | None = None
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
+    # Stages to train, in this order: "posterior" learns the palette, and X^-1 with it; "inverse" learns X^-1;
+    # "classifier" is the twin's. Empty: all that have something to learn, except "token_prior", which learns to draw
+    # masks without an image, for `gss sample`.
     stages: tuple[Literal["tokenizer", "posterior", "prior", "inverse", "token_prior", "classifier"], ...] = ()
     tokenizer_stage: StageConfig = field(default_factory=StageConfig)
     posterior_stage: StageConfig = field(default_factory=StageConfig)
@@ -53,20 +47,6 @@ class Recipe:
     token_prior: TokenPriorConfig = field(default_factory=TokenPriorConfig)
     token_prior_stage: StageConfig = field(default_factory=StageConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
-    official_parity: bool = False
-    cache_gib: float = 4.0
-
-    def validate(self) -> None:
-        """Check the range of every number.
-
-        Raises:
-            ValueError: for the first that cannot work, with its dotted path, what was expected and what came.
-        """
-        require_in_range(self)
-        try:
-            self.inference.validate()
-        except ValueError as error:
-            raise ValueError(f"inference.{error}") from error
-
-
-RULES[Recipe] = {"cache_gib": NOT_NEGATIVE}
+    official_parity: Flag = False  # reproduce the defects of the official code, listed in docs/official.md
+    # Decoded images stay in memory between epochs if the whole train split fits into this; 0 reads every image anew.
+    cache_gib: NotNegative = 4.0

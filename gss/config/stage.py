@@ -2,68 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
+from typing import Annotated, Literal
 
-from gss.config.ranges import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, RULES
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from gss.config.settings import CHECKED, BelowOne, Count, CountOrZero, Flag, NotNegative, Positive, Probability, Size
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class AugmentationConfig:
-    """Joint image and label augmentation, sizes as (height, width).
+    """Joint augmentation of image and label. Sizes are (height, width) in pixels."""
 
-    `scale` bounds the random resize ratio, of the image, or of a `box` that it is then fitted into. `photometric_form`
-    is how brightness, contrast, saturation and hue are changed: as one matrix ("yiq"), or through OpenCV's HSV step by
-    step ("hsv", the official form, slower).
-    """
-
-    box: tuple[int, int] | None = None
-    scale: tuple[float, float] = (0.75, 1.5)
-    crop: tuple[int, int] = (256, 256)
-    flip: float = 0.5
-    photometric: bool = True
+    box: Size | None = None  # images are fitted into this times the random scale; None scales their own size
+    scale: tuple[Positive, Positive] = (0.75, 1.5)  # least and greatest random resize ratio
+    crop: Size = (256, 256)
+    flip: Probability = 0.5  # of mirroring
+    photometric: Flag = True  # change brightness, contrast, saturation and hue
+    # As one matrix ("yiq"), or through OpenCV's HSV step by step ("hsv", the official form, slower).
     photometric_form: Literal["yiq", "hsv"] = "yiq"
 
-
-RULES[AugmentationConfig] = {
-    "box": ("a height and a width of at least 1", lambda value: min(value) >= 1),
-    "scale": ("[min, max] with 0 < min <= max", lambda value: 0 < value[0] <= value[1]),
-    "crop": ("a height and a width of at least 1", lambda value: min(value) >= 1),
-    "flip": ("a probability, 0 to 1", lambda value: 0 <= value <= 1),
-}
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> AugmentationConfig:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale: expected [min, max] with 0 < min <= max, got {self.scale!r}")
+        return self
 
 
-@dataclass
+# YAML reads a bare no as false; here it can only mean the word.
+Precision = Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(lambda value: "no" if value is False else value)]
+
+
+@dataclass(config=CHECKED)
 class StageConfig:
-    """One optimisation stage: how long, how fast, on what crops."""
+    """One optimisation stage."""
 
-    steps: int = 1000
-    batch_size: int = 8
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_steps: int = 100
+    steps: Count = 1000  # optimiser steps
+    batch_size: Count = 8  # images per forward pass, over all processes together
+    learning_rate: Positive = 1e-3
+    min_learning_rate: NotNegative = 0.0  # the schedule ends here
+    weight_decay: NotNegative = 0.01
+    warmup_steps: CountOrZero = 100  # the rate is scaled from `warmup_ratio` to 1 over these, linearly
+    warmup_ratio: Annotated[Positive, Field(le=1)] = 1e-6
     schedule: Literal["poly", "cosine", "constant"] = "poly"
-    poly_power: float = 1.0
-    gradient_accumulation: int = 1
-    clip_norm: float | None = None
-    ema_decay: float = 0.0
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    checkpoint_every: int = 200
-    log_every: int = 20
+    poly_power: NotNegative = 1.0
+    gradient_accumulation: Count = 1  # batches per optimiser step
+    clip_norm: Positive | None = None  # greatest norm of the gradient; None does not clip
+    ema_decay: BelowOne = 0.0  # of the moving average of the weights, which is what a stage leaves; 0 for none
+    mixed_precision: Precision = "no"
+    checkpoint_every: Count = 200  # steps
+    log_every: Count = 20  # steps
+    # Which parameters have no weight decay: biases and others of one axis ("shape"), or those that the official code
+    # finds by name ("official").
     decay_rule: Literal["shape", "official"] = "shape"
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
-
-RULES[StageConfig] = {
-    "steps": AT_LEAST_1,
-    "batch_size": AT_LEAST_1,
-    "learning_rate": POSITIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "warmup_steps": NOT_NEGATIVE,
-    "poly_power": NOT_NEGATIVE,
-    "gradient_accumulation": AT_LEAST_1,
-    "clip_norm": POSITIVE,
-    "ema_decay": BELOW_1,
-    "checkpoint_every": AT_LEAST_1,
-    "log_every": AT_LEAST_1,
-}
+    @model_validator(mode="after")
+    def _rate_falls(self) -> StageConfig:
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"min_learning_rate: expected at most the learning rate {self.learning_rate!r}, "
+                f"got {self.min_learning_rate!r}"
+            )
+        return self

@@ -3,135 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import field
+from typing import Annotated, Any, Literal
 
-from gss.config.ranges import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, RULES
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from gss.config.settings import CHECKED, Count, CountOrZero, Flag, NotNegative, Positive, as_config
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class CompactConfig:
-    """The compact maskige tokenizer, trained on label maps by the first stage.
-
-    `stride` maskige pixels a token side, `codes` V, `code_dim` D, `width` channels at token resolution. The maskige has
-    `stride` / 4 pixels an image pixel side, since a token stands for a quarter-size cell of the image. With
-    `any_palette` every training step paints the labels in new random colours: the tokenizer then knows colours and not
-    the classes of one palette, as the DALL-E dVAE does, and fits every palette.
-    """
+    """The compact maskige tokenizer, trained on label maps by the first stage."""
 
     type: Literal["compact"] = "compact"
-    any_palette: bool = False
-    stride: int = 4
-    codes: int = 1024
-    code_dim: int = 16
-    width: int = 96
-    encoder_blocks: int = 2
-    decoder_blocks: int = 3
-    commitment: float = 0.25
-    classification: float = 1.0
-    temperature: float = 0.1
-    class_balance: float = 0.5
-    ema_decay: float = 0.99
+    # Paint the labels of every training step in new random colours. The tokenizer then learns colours and not the
+    # classes of one palette, like the DALL-E dVAE, and works with every palette.
+    any_palette: Flag = False
+    stride: Count = 4  # maskige pixels along each side of a token; the maskige has stride / 4 pixels per image pixel
+    codes: Count = 1024  # V, the size of the codebook
+    code_dim: Count = 16  # D, channels of a code
+    width: Count = 96  # channels at token resolution
+    encoder_blocks: CountOrZero = 2
+    decoder_blocks: CountOrZero = 3
+    commitment: NotNegative = 0.25  # weight of the loss between encoder output and code
+    classification: NotNegative = 1.0  # weight of the cross-entropy of the decoded colours
+    temperature: Positive = 0.1  # of squared colour distances in that cross-entropy
+    class_balance: NotNegative = 0.5  # b: losses weigh classes by share^-b
+    ema_decay: Annotated[Positive, Field(lt=1)] = 0.99  # of the moving averages that the codes follow
 
 
-RULES[CompactConfig] = {
-    "stride": AT_LEAST_1,
-    "codes": AT_LEAST_1,
-    "code_dim": AT_LEAST_1,
-    "width": AT_LEAST_1,
-    "encoder_blocks": NOT_NEGATIVE,
-    "decoder_blocks": NOT_NEGATIVE,
-    "commitment": NOT_NEGATIVE,
-    "classification": NOT_NEGATIVE,
-    "temperature": POSITIVE,
-    "class_balance": NOT_NEGATIVE,
-    "ema_decay": ("more than 0 and less than 1", lambda value: 0 < value < 1),
-}
-
-
-@dataclass
+@dataclass(config=CHECKED)
 class DalleConfig:
-    """Sizes of the DALL-E dVAE, the tokenizer of the paper; the defaults are the published model's. Never trained here.
-
-    `codes` V; `encoder_width` and `decoder_width` channels at full resolution (eight times that at token resolution);
-    `code_dim` D, the channels a token becomes first; four groups of so many blocks each.
-    """
+    """Sizes of the DALL-E dVAE, the paper's tokenizer, never trained here. The defaults are the published model's."""
 
     type: Literal["dalle"] = "dalle"
-    codes: int = 8192
-    encoder_width: int = 256
-    decoder_width: int = 256
-    code_dim: int = 128
-    encoder_blocks: int = 2
-    decoder_blocks: int = 2
+    codes: Count = 8192  # V, the size of the codebook
+    encoder_width: Annotated[Count, Field(ge=4)] = 256  # channels at full resolution; eight times that at tokens
+    decoder_width: Annotated[Count, Field(ge=4)] = 256  # the same of the decoder
+    code_dim: Count = 128  # D, channels of a token's embedding in the decoder
+    encoder_blocks: Count = 2  # blocks in each of four groups
+    decoder_blocks: Count = 2
 
 
-RULES[DalleConfig] = {
-    "codes": AT_LEAST_1,
-    "encoder_width": ("at least 4, to take a quarter of", lambda value: value >= 4),
-    "decoder_width": ("at least 4, to take a quarter of", lambda value: value >= 4),
-    "code_dim": AT_LEAST_1,
-    "encoder_blocks": AT_LEAST_1,
-    "decoder_blocks": AT_LEAST_1,
-}
-
-
-@dataclass
+@dataclass(config=CHECKED)
 class VqganConfig:
-    """Sizes of a VQGAN (arXiv 2012.09841); the defaults are the ImageNet model of stride 16. Never trained here.
-
-    `codes` V of `code_dim` D; `channels` of each level, finest first: every further level halves the resolution, so a
-    token stands for 2^(levels - 1) pixels a side. `blocks` residual blocks a level in the encoder, one more in the
-    decoder. `attention_levels` are those with attention after each block; `middle_attention` is that between the two
-    blocks at token resolution. `latent_channels` lie between the networks and the codes. Each normalisation has
-    `groups` groups.
-    """
+    """Sizes of a VQGAN (arXiv 2012.09841), never trained here. The defaults are the ImageNet model of stride 16."""
 
     type: Literal["vqgan"] = "vqgan"
-    codes: int = 16384
-    code_dim: int = 256
-    channels: tuple[int, ...] = (128, 128, 256, 256, 512)
-    blocks: int = 2
-    attention_levels: tuple[int, ...] = (4,)
-    middle_attention: bool = True
-    latent_channels: int = 256
-    groups: int = 32
-
-    def __post_init__(self) -> None:
-        # JSON has lists
-        self.channels, self.attention_levels = tuple(self.channels), tuple(self.attention_levels)
+    codes: Count = 16384  # V, the size of the codebook
+    code_dim: Count = 256  # D, channels of a code
+    # Channels of each level, finest first. Every further level halves the resolution.
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (128, 128, 256, 256, 512)
+    blocks: Count = 2  # residual blocks per level in the encoder; the decoder has one more
+    attention_levels: tuple[CountOrZero, ...] = (4,)  # levels with attention after each block, counted from 0
+    middle_attention: Flag = True  # attention between the two blocks at token resolution
+    latent_channels: Count = 256  # between the networks and the codes
+    groups: Count = 32  # of each normalisation
 
     @property
     def stride(self) -> int:
-        """Maskige pixels a token side."""
+        """Maskige pixels along each side of a token."""
         return 2 ** (len(self.channels) - 1)
 
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> VqganConfig:
+        if any(width % self.groups for width in self.channels):
+            raise ValueError(f"channels: expected multiples of groups ({self.groups}), got {list(self.channels)}")
+        if max(self.attention_levels, default=0) >= len(self.channels):
+            raise ValueError(
+                f"attention_levels: expected 0..{len(self.channels) - 1}, got {list(self.attention_levels)}"
+            )
+        return self
 
-RULES[VqganConfig] = {
-    "codes": AT_LEAST_1,
-    "code_dim": AT_LEAST_1,
-    "channels": ("one number a level, each at least 1", lambda value: len(value) > 0 and min(value) >= 1),
-    "blocks": AT_LEAST_1,
-    "attention_levels": ("levels counted from 0", lambda value: min(value, default=0) >= 0),
-    "latent_channels": AT_LEAST_1,
-    "groups": AT_LEAST_1,
-}
+
+def _with_type(value: Any) -> Any:
+    return {"type": "compact", **value} if isinstance(value, Mapping) else value
 
 
 TokenizerConfig = CompactConfig | DalleConfig | VqganConfig
-TOKENIZERS: dict[str, type[CompactConfig] | type[DalleConfig] | type[VqganConfig]] = {
-    "compact": CompactConfig,
-    "dalle": DalleConfig,
-    "vqgan": VqganConfig,
-}
+AnyTokenizer = Annotated[TokenizerConfig, Field(discriminator="type"), BeforeValidator(_with_type)]
 
 
-def tokenizer_config(settings: Mapping[str, Any]) -> TokenizerConfig:
-    """The configuration that a mapping describes: its `type` says which, "compact" where it has none.
+@dataclass(config=CHECKED)
+class _Holder:
+    tokenizer: AnyTokenizer = field(default_factory=CompactConfig)
 
-    Raises ValueError for another type.
+
+def tokenizer_config(value: TokenizerConfig | Mapping[str, Any] | None) -> TokenizerConfig:
+    """`value` as a tokenizer's configuration: its `type` says which, "compact" where it has none.
+
+    Raises what `as_config` raises.
+
+    >>> tokenizer_config({"type": "dalle", "codes": 64}).codes
+    64
     """
-    kind = settings.get("type", "compact")
-    if kind not in TOKENIZERS:
-        raise ValueError(f"tokenizer.type: expected {' or '.join(TOKENIZERS)}, got {kind!r}")
-    return TOKENIZERS[kind](**settings)
+    return as_config(_Holder, {} if value is None else {"tokenizer": value}).tokenizer

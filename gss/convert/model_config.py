@@ -142,9 +142,7 @@ def inference_config(official: Mapping[str, Any]) -> InferenceConfig:
         if crop is None or stride is None:
             raise ValueError("test_cfg: expected crop_size and stride for mode 'slide'")
         settings |= {"crop": tuple(crop), "stride": tuple(stride)}
-    config = InferenceConfig(**settings)
-    config.validate()
-    return config
+    return InferenceConfig(**settings)
 
 
 def _check_head(head: Mapping[str, Any]) -> None:

@@ -43,7 +43,6 @@ class PixelClassifier(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=
         self.palette = Palette.from_dict(dict(palette))
         self.prior_config = PriorConfig(**prior)
         self.inference = InferenceConfig(**(inference or {}))
-        self.inference.validate()
         self.encoder = ImageEncoder(backbone)
         self.trunk = Trunk(self.encoder.channels, self.prior_config)
         self.classifier = nn.Conv2d(self.prior_config.head_channels, self.palette.num_classes, 1)

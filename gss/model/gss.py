@@ -85,7 +85,6 @@ class GSS(nn.Module, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         self.tokenizer_config = tokenizer_config(tokenizer)
         self.inverse_config = InverseConfig(**(inverse or {}))
         self.inference = InferenceConfig(**(inference or {}))
-        self.inference.validate()
         classes = self.palette.num_classes
         if self.prior_config.decode == "consensus" and not isinstance(self.tokenizer_config, CompactConfig):
             kind = self.tokenizer_config.type

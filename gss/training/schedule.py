@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-WARMUP_RATIO = 1e-6
-
 
 def decay_factor(step: int, steps: int, schedule: str, *, power: float = 1.0) -> float:
     """Fraction of the base learning rate at `step` (0-based) of `steps`, without warmup; reaches 0 at `step == steps`.
@@ -30,7 +28,7 @@ def decay_factor(step: int, steps: int, schedule: str, *, power: float = 1.0) ->
     raise ValueError(f"schedule: expected poly, cosine or constant, got {schedule!r}")
 
 
-def warmup_factor(step: int, warmup_steps: int, *, ratio: float = WARMUP_RATIO) -> float:
+def warmup_factor(step: int, warmup_steps: int, *, ratio: float = 1e-6) -> float:
     """Linear warmup: from `ratio` at step 0 to 1 at `step == warmup_steps`, and 1 from there on."""
     if warmup_steps < 0:
         raise ValueError(f"warmup_steps: expected 0 or more, got {warmup_steps}")
@@ -40,11 +38,23 @@ def warmup_factor(step: int, warmup_steps: int, *, ratio: float = WARMUP_RATIO) 
 
 
 def learning_rate_at(
-    step: int, *, base: float, steps: int, warmup_steps: int = 0, schedule: str = "poly", power: float = 1.0
+    step: int,
+    *,
+    base: float,
+    steps: int,
+    minimum: float = 0.0,
+    warmup_steps: int = 0,
+    warmup_ratio: float = 1e-6,
+    schedule: str = "poly",
+    power: float = 1.0,
 ) -> float:
-    """Learning rate of the optimiser step `step` (0-based): `base * decay_factor * warmup_factor`.
+    """Learning rate of the optimiser step `step` (0-based): it falls from `base` to `minimum`, times `warmup_factor`.
 
-    The warmup multiplies the decaying rate instead of preceding it, as in the paper's recipe (poly, power 1, linear
-    warmup of 1500 steps from a ratio of 1e-6; arXiv 2303.11316, section 4).
+    The warmup multiplies the decaying rate, floor included, instead of preceding it, as in mmcv and so in the paper's
+    recipe (poly, power 1, linear warmup of 1500 steps from a ratio of 1e-6; arXiv 2303.11316, section 4).
+
+    >>> learning_rate_at(50, base=1.0, steps=100, minimum=0.5)
+    0.75
     """
-    return base * decay_factor(step, steps, schedule, power=power) * warmup_factor(step, warmup_steps)
+    decaying = (base - minimum) * decay_factor(step, steps, schedule, power=power) + minimum
+    return decaying * warmup_factor(step, warmup_steps, ratio=warmup_ratio)

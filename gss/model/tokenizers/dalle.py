@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gsskernels
-from gss.config import DalleConfig, require_in_range
+from gss.config import DalleConfig
 from gss.model.tokenizers.bands import in_row_bands
 
 GROUPS = 4
@@ -169,7 +169,6 @@ class DalleTokenizer(nn.Module):
     def __init__(self, config: DalleConfig | None = None) -> None:
         super().__init__()
         self.config = config or DalleConfig()
-        require_in_range(self.config)
         self.encoder = DalleEncoder(self.config)
         self.decoder = DalleDecoder(self.config)
 

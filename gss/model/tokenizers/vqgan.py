@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gsskernels
-from gss.config import VqganConfig, require_in_range
+from gss.config import VqganConfig
 from gss.model.attention import attention
 from gss.model.tokenizers.vector_quantizer import code_logits
 
@@ -171,13 +171,6 @@ class VqganTokenizer(nn.Module):
     def __init__(self, config: VqganConfig | None = None) -> None:
         super().__init__()
         self.config = config or VqganConfig()
-        require_in_range(self.config)
-        if any(width % self.config.groups for width in self.config.channels):
-            raise ValueError(f"channels: expected multiples of groups ({self.config.groups}), got "
-                             f"{list(self.config.channels)}")  # fmt: skip
-        if max(self.config.attention_levels, default=0) >= len(self.config.channels):
-            raise ValueError(f"attention_levels: expected 0..{len(self.config.channels) - 1}, got "
-                             f"{list(self.config.attention_levels)}")  # fmt: skip
         self.stride = self.config.stride
         self.encoder = VqganEncoder(self.config)
         self.to_codes = nn.Conv2d(self.config.latent_channels, self.config.code_dim, 1)

@@ -63,7 +63,6 @@ def predict_scores(
     Raises:
         ValueError: settings outside their range, images of another shape, or scores that are not as large as asked.
     """
-    config.validate()
     if images.ndim != 4 or images.shape[1] != 3 or images.numel() == 0:
         raise ValueError(f"images: expected a tensor (B, 3, H, W) of at least one pixel, got {tuple(images.shape)}")
     own_size = (images.shape[-2], images.shape[-1])
@@ -75,7 +74,7 @@ def predict_scores(
             scores = _view_scores(score, resized, config, size or own_size, mirrored)
             scores = softmax_(scores) if softmax else scores
             total = scores if total is None else total.add_(scores)
-    assert total is not None  # validate() asks for at least one scale
+    assert total is not None  # an InferenceConfig has at least one scale
     return total.div_(len(views) * (2 if config.flip else 1))
 
 

@@ -22,6 +22,14 @@ def test_ends() -> None:
     assert learning_rate_at(100, base=1.0, steps=100) == 0.0
 
 
+@pytest.mark.parametrize("schedule", ["poly", "cosine", "constant"])
+def test_a_floor(schedule: str) -> None:
+    rates = [learning_rate_at(step, base=1.0, steps=100, minimum=0.2, schedule=schedule) for step in (0, 50, 100)]
+    assert rates == pytest.approx([1.0, 1.0, 1.0] if schedule == "constant" else [1.0, 0.6, 0.2])
+    # the warmup scales the floor too
+    assert learning_rate_at(0, base=1.0, steps=9, minimum=0.2, warmup_steps=3, warmup_ratio=0.1) == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("step", [0, 13, 50, 100])
 def test_decay_factors(step: int) -> None:
     assert decay_factor(step, 100, "poly", power=0.9) == pytest.approx((1 - step / 100) ** 0.9)
