@@ -113,9 +113,9 @@ def test_wrong_input_is_named(tokenizer: DalleTokenizer) -> None:
         tokenizer.decode(torch.zeros(1, 2, 2))
     with pytest.raises(ValueError, match="dtype: expected a floating dtype"):
         tokenizer.set_precision(torch.int8)
-    with pytest.raises(ValueError, match="codes: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"codes\n.*greater than or equal to 1"):
         DalleTokenizer(DalleConfig(codes=0))
-    with pytest.raises(ValueError, match="encoder_width: expected at least 4, to take a quarter of"):
+    with pytest.raises(ValueError, match=r"encoder_width\n.*greater than or equal to 4"):
         DalleTokenizer(DalleConfig(encoder_width=3))
 
 
