@@ -17,7 +17,7 @@ class PriorConfig:
     level_channels: Count = 64  # of each backbone level before they are fused
     trunk_channels: Count = 128  # of the fused map
     head_channels: Count = 256  # of the map that the token logits are read from
-    swin_channels: Count = 128
+    swin_channels: Count = 128  # must equal `trunk_channels` where `swin_stride` is 1
     swin_stride: Annotated[Whole, Field(ge=1, le=2)] = 1  # 2: the Swin blocks run at half the token resolution
     swin_depth: CountOrZero = 2  # number of Swin blocks
     swin_heads: Count = 4

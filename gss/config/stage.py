@@ -41,7 +41,7 @@ class StageConfig:
     steps: Count = 1000  # optimiser steps
     batch_size: Count = 8  # images per forward pass, over all processes together
     learning_rate: Positive = 1e-3
-    min_learning_rate: NotNegative = 0.0  # the schedule ends here
+    min_learning_rate: NotNegative = 0.0  # the rate at the end of the schedule, unless it is "constant"
     weight_decay: NotNegative = 0.01
     warmup_steps: CountOrZero = 100  # the rate is scaled from `warmup_ratio` to 1 over these, linearly
     warmup_ratio: Annotated[Positive, Field(le=1)] = 1e-6
@@ -49,12 +49,12 @@ class StageConfig:
     poly_power: NotNegative = 1.0
     gradient_accumulation: Count = 1  # batches per optimiser step
     clip_norm: Positive | None = None  # greatest norm of the gradient; None does not clip
-    ema_decay: BelowOne = 0.0  # of the moving average of the weights, which is what a stage leaves; 0 for none
+    ema_decay: BelowOne = 0.0  # of the moving average of the weights, which a stage then ends with; 0 for none
     mixed_precision: Precision = "no"
     checkpoint_every: Count = 200  # steps
     log_every: Count = 20  # steps
-    # Which parameters have no weight decay: biases and others of one axis ("shape"), or those that the official code
-    # finds by name ("official").
+    # Parameters without weight decay: biases, norms and tables of positions or codes ("shape"), or those that the
+    # official code finds by name ("official").
     decay_rule: Literal["shape", "official"] = "shape"
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 

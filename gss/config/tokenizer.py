@@ -90,12 +90,14 @@ class _Holder:
     tokenizer: AnyTokenizer = field(default_factory=CompactConfig)
 
 
-def tokenizer_config(value: TokenizerConfig | Mapping[str, Any] | None) -> TokenizerConfig:
+def tokenizer_config(value: TokenizerConfig | Mapping[str, Any]) -> TokenizerConfig:
     """`value` as a tokenizer's configuration: its `type` says which, "compact" where it has none.
 
-    Raises what `as_config` raises.
+    Raises what `as_config` raises, and TypeError for None, since no tokenizer can be guessed for a model.
 
     >>> tokenizer_config({"type": "dalle", "codes": 64}).codes
     64
     """
-    return as_config(_Holder, {} if value is None else {"tokenizer": value}).tokenizer
+    if not isinstance(value, Mapping | TokenizerConfig):
+        raise TypeError(f"tokenizer: expected a mapping or a tokenizer's configuration, got {type(value).__name__}")
+    return as_config(_Holder, {"tokenizer": value}).tokenizer

@@ -263,7 +263,9 @@ def test_as_config() -> None:
 
 
 def test_tokenizer_config() -> None:
-    assert tokenizer_config(None) == tokenizer_config({}) == CompactConfig()
+    assert tokenizer_config({}) == CompactConfig()
+    with pytest.raises(TypeError, match="^tokenizer: expected a mapping or a tokenizer's configuration, got NoneType$"):
+        tokenizer_config(None)  # type: ignore[arg-type]
     dalle = tokenizer_config({"type": "dalle", "codes": 9})
     assert dalle == DalleConfig(codes=9) and tokenizer_config(dalle) is dalle
     assert tokenizer_config({"type": "vqgan", "channels": [32, 32], "attention_levels": []}).stride == 2

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
+from gss.config import StageConfig
+from gss.training.resume import ResumeMismatch, check_resumable, stage_identity
 from gss.training.schedule import decay_factor, learning_rate_at, warmup_factor
 
 
@@ -51,3 +54,13 @@ def test_bad_arguments() -> None:
         decay_factor(0, 0, "poly")
     with pytest.raises(ValueError, match="warmup_steps: expected 0 or more, got -1"):
         warmup_factor(0, -1)
+
+
+def test_checkpoints_from_before_ratio_and_floor_were_settings_go_on() -> None:
+    now = stage_identity("prior", StageConfig(), seed=0, samples=4, processes=1)
+    settings = {key: value for key, value in now["config"].items() if key not in ("warmup_ratio", "min_learning_rate")}
+    before = {**now, "config": settings}
+    check_resumable(before, now, Path("folder/file"))
+    changed = stage_identity("prior", StageConfig(warmup_ratio=0.1), seed=0, samples=4, processes=1)
+    with pytest.raises(ResumeMismatch, match=r"config\.warmup_ratio: was 1e-06, now 0\.1"):
+        check_resumable(before, changed, Path("folder/file"))
