@@ -1,14 +1,14 @@
-"""Recipes: all settings of a training run, as dataclasses that check themselves and are read from YAML.
+"""Recipes: everything that decides a training run, as dataclasses that check their values.
 
-Nothing here imports torch. Lengths are in pixels unless a name says otherwise; `scale` is a ratio.
+Without torch, so that errors in settings come quickly. Lengths are pixels unless a name says otherwise.
 """
 
 from gss.config.inference import InferenceConfig
 from gss.config.network import InverseConfig, PosteriorConfig, PriorConfig, TokenPriorConfig
 from gss.config.recipe import Recipe
+from gss.config.settings import as_config
 from gss.config.stage import AugmentationConfig, StageConfig
-from gss.config.tokenizer import CompactConfig, DalleConfig, TokenizerConfig, VqganConfig
-from gss.config.validation import SettingsError, as_config, tokenizer_config
+from gss.config.tokenizer import CompactConfig, DalleConfig, TokenizerConfig, VqganConfig, tokenizer_config
 
 __all__ = [
     "AugmentationConfig",
@@ -19,7 +19,6 @@ __all__ = [
     "PosteriorConfig",
     "PriorConfig",
     "Recipe",
-    "SettingsError",
     "StageConfig",
     "TokenPriorConfig",
     "TokenizerConfig",

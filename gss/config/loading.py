@@ -1,21 +1,23 @@
-"""Recipes from YAML files and `key.path=value` overrides."""
+"""Recipes from YAML files and `key.path=value` overrides, checked against the dataclasses of `gss.config`."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
-from gss.config.recipe import Recipe
-from gss.config.validation import SettingsError, describe, read_settings, suggestion
+from gss.config import Recipe
+from gss.config.settings import describe, problems, suggestion
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be used: the message has the source, the dotted path, what was expected and what came."""
+    """A recipe that cannot be used; each line of the message has source, dotted path, expected and received value."""
 
 
 def list_recipes() -> list[str]:
@@ -38,38 +40,42 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
     Raises:
         RecipeError: no such recipe, broken YAML, an unknown or doubled key, a value of the wrong type or out of range.
-
-    >>> load_recipe("demo", ["prior_stage.steps=5"]).prior_stage.steps
-    5
     """
     source, text, stem = _read(name_or_path)
     tree = _extended(_parse_mapping(text, source), source)
-    paths = [(_apply_override(tree, override), override) for override in overrides]
-    try:
-        recipe = read_settings(Recipe, tree)
-    except SettingsError as error:
-        raise RecipeError("; ".join(f"{_origin(m.path, paths, source)}: {m}" for m in error.mistakes)) from error
+    recipe = recipe_from_mapping(tree, source)
+    if overrides:
+        for override in overrides:
+            _apply_override(tree, override, f"override {override!r}")
+        recipe = _checked(tree, lambda path: _culprit(path, overrides))
     return recipe if recipe.name else dataclasses.replace(recipe, name=stem)
 
 
 def recipe_from_mapping(tree: Mapping[str, Any], source: str = "recipe") -> Recipe:
-    """The recipe in a nested mapping, as YAML gives it. `source` begins each error message.
+    """Check a nested mapping, as YAML gives it, and build the Recipe. `source` begins each line of an error message.
 
     Raises:
         RecipeError: an unknown key, or a value of the wrong type or out of its range.
     """
+    return _checked(tree, lambda path: source)
+
+
+def _checked(tree: Mapping[str, Any], source_of: Callable[[str], str]) -> Recipe:
+    """The Recipe of `tree`; `source_of` gives the origin of the setting at a dotted path, for messages."""
     try:
-        return read_settings(Recipe, tree)
-    except SettingsError as error:
-        raise RecipeError(f"{source}: {error}") from error
+        return TypeAdapter(Recipe).validate_python(dict(tree))
+    except ValidationError as error:
+        lines = [f"{source_of(path)}: {path}: {text}" for path, text in problems(error, Recipe)]
+        raise RecipeError("\n".join(lines)) from error
 
 
-def _origin(path: str, overrides: Sequence[tuple[str, str]], source: str) -> str:
-    """The source of the mistake at `path`: the last override at or above it, the overrides below it, or the file."""
-    for key, override in reversed(overrides):
+def _culprit(path: str, overrides: Sequence[str]) -> str:
+    """The last override that set the value at `path`; all of them where the problem is in a value that none has set."""
+    for override in reversed(overrides):
+        key = override.partition("=")[0].strip()
         if path == key or path.startswith((f"{key}.", f"{key}[")):
             return f"override {override!r}"
-    return "overrides" if any(key.startswith(f"{path}.") for key, _ in overrides) else source
+    return f"override {', '.join(map(repr, overrides))}"
 
 
 def recipe_to_yaml(recipe: Recipe) -> str:
@@ -96,7 +102,7 @@ def _read(name_or_path: str | Path) -> tuple[str, str, str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, where PyYAML keeps the last one without a word."""
+    """SafeLoader that refuses a key given twice, of which PyYAML keeps the last, and that reads 1e-3 as a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -109,16 +115,19 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _parse_yaml(text: str, source: str) -> Any:
+# PyYAML follows YAML 1.1, where a number with an exponent needs a dot.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _parse_mapping(text: str, source: str) -> dict[str, Any]:
     try:
         tree = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise RecipeError(f"{source}: not valid YAML: {error}") from error
-    return {} if tree is None else tree
-
-
-def _parse_mapping(text: str, source: str) -> dict[str, Any]:
-    tree = _parse_yaml(text, source)
+    if tree is None:
+        return {}
     if not isinstance(tree, dict):
         raise RecipeError(f"{source}: expected a mapping of settings, got {describe(tree)}")
     return tree
@@ -137,7 +146,7 @@ def _extended(tree: dict[str, Any], source: str) -> dict[str, Any]:
             raise RecipeError(f"{source}: extends: {' -> '.join([*seen, base_source])} goes in a circle")
         seen.append(base_source)
         base = _parse_mapping(text, base_source)
-        # name and description are not inherited
+        # what it is called is its own
         tree = _merged({key: value for key, value in base.items() if key not in ("name", "description")}, tree)
     # rebuilt, since a YAML alias makes two sections one mapping, and an override of one would change both
     return {key: _plain(value) for key, value in tree.items()}
@@ -159,9 +168,7 @@ def _other_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return any(key in new and new[key] != old.get(key) for key in ("type", "model_type"))
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> str:
-    """Put the value into the tree; returns its dotted path."""
-    label = f"override {override!r}"
+def _apply_override(tree: dict[str, Any], override: str, label: str) -> None:
     path, equals, text = override.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
@@ -176,7 +183,6 @@ def _apply_override(tree: dict[str, Any], override: str) -> str:
         if not isinstance(branch, dict):
             raise RecipeError(f"{label}: {'.'.join(keys[:depth])} is a value, it has no key {keys[depth]!r}")
     branch[keys[-1]] = value
-    return ".".join(keys)
 
 
 def _plain(value: Any) -> Any:

@@ -1,111 +1,77 @@
-"""Settings of the networks beside the tokenizer: the prior, X^-1, X, and the prior over tokens without an image."""
+"""The learned parts beside the tokenizer: the conditioning network's head, X^-1, X, and the prior over tokens alone."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from gss.config.fields import SETTINGS, AtLeast0, AtLeast1, Below1, Flag, NotNegative, Positive
+from gss.config.settings import CHECKED, BelowOne, Count, CountOrZero, Flag, NotNegative, Positive, Whole
 
 
-@dataclass(config=SETTINGS)
+@dataclass(config=CHECKED)
 class PriorConfig:
-    """The conditioning network after the backbone: multi-level aggregation, Swin blocks, token logits.
+    """Head of the conditioning network: fused levels, Swin blocks, token logits (arXiv 2303.11316, section 3.3)."""
 
-    Source: arXiv 2303.11316, section 3.3.
-
-    Args:
-        level_channels: channels of each backbone level before the fusion.
-        trunk_channels: channels of the fused map.
-        head_channels: channels of the map that the token head reads.
-        swin_channels: channels of the Swin blocks; equal to trunk_channels where swin_stride is 1.
-        swin_stride: 1 runs the Swin blocks on the fused map, as in the paper; 2 on 2x2 merged cells.
-        swin_depth: number of Swin blocks.
-        dropout: of whole channels before the token head.
-        token_loss, pixel_loss: weights of the two losses of stage 2.
-        pixel_branch: input of the auxiliary pixel head. "shared": the map that the trunk fused, as in the paper's MSeg
-            models. "separate": a map fused by the head itself, as in its other models. "none": no head, for models that
-            only predict.
-        class_balance: b weighs classes by share^-b in the losses of stage 2; 0 is the paper's plain mean.
-        share_codes: tokens with similar label patches share logit weights, see `gss.model.prior.TokenHead`.
-        decode: "argmax" decodes the most likely token of each cell, as the paper does; "consensus" the codes that most
-            tokens agree on, see `gss.model.prior.TokenHead.consensus`.
-    """
-
-    level_channels: AtLeast1 = 64
-    trunk_channels: AtLeast1 = 128
-    head_channels: AtLeast1 = 256
-    swin_channels: AtLeast1 = 128
-    swin_stride: Literal[1, 2] = 1
-    swin_depth: AtLeast0 = 2
-    swin_heads: AtLeast1 = 4
-    window: AtLeast1 = 7
-    dropout: Below1 = 0.1
-    token_loss: NotNegative = 0.8
-    pixel_loss: NotNegative = 0.2
+    level_channels: Count = 64  # of each backbone level before they are fused
+    trunk_channels: Count = 128  # of the fused map
+    head_channels: Count = 256  # of the map that the token logits are read from
+    swin_channels: Count = 128  # must equal `trunk_channels` where `swin_stride` is 1
+    swin_stride: Annotated[Whole, Field(ge=1, le=2)] = 1  # 2: the Swin blocks run at half the token resolution
+    swin_depth: CountOrZero = 2  # number of Swin blocks
+    swin_heads: Count = 4
+    window: Count = 7  # tokens along each side of an attention window
+    dropout: BelowOne = 0.1
+    token_loss: NotNegative = 0.8  # weight of the cross-entropy of tokens
+    pixel_loss: NotNegative = 0.2  # weight of the cross-entropy of the auxiliary pixel head
+    # Where the auxiliary pixel head reads: the map that the trunk fused ("shared", the paper's MSeg models), one fused
+    # from the backbone's levels by itself ("separate", its other models); "none" for models that only predict.
     pixel_branch: Literal["shared", "separate", "none"] = "shared"
-    class_balance: NotNegative = 0.0
-    share_codes: Flag = False
+    class_balance: NotNegative = 0.0  # b: losses weigh classes by share^-b; 0 is the paper's plain mean
+    share_codes: Flag = False  # tokens that decode to similar labels share logit weights, see `TokenHead`
+    # What is decoded: the most likely token of every cell ("argmax", the paper's), or the labels that its likely tokens
+    # agree on ("consensus", see `TokenHead.consensus`).
     decode: Literal["argmax", "consensus"] = "argmax"
 
 
-@dataclass(config=SETTINGS)
+@dataclass(config=CHECKED)
 class InverseConfig:
-    """X^-1, from a painted maskige back to classes (arXiv 2303.11316, section 3.2).
+    """X^-1, from a decoded maskige to classes (arXiv 2303.11316, section 3.2)."""
 
-    Args:
-        type: "nearest" takes the nearest palette colour and learns nothing (GSS-FF); "convolution" is a network of
-            three convolutions (GSS-FT); "window" has shifted-window blocks (GSS-FT-W).
-        channels: width of the network.
-        depth, heads, window: of the shifted-window blocks.
-        source: training data of the network. "photo": maskiges that the frozen prior predicts, as in the official code.
-            "labels": maskiges reconstructed from the labels, as in the paper's first stage.
-    """
-
+    # The nearest palette colour, which learns nothing (GSS-FF); three convolutions (GSS-FT); or shifted-window blocks
+    # (GSS-FT-W).
     type: Literal["nearest", "convolution", "window"] = "nearest"
-    channels: AtLeast1 = 128
-    depth: AtLeast0 = 1
-    heads: AtLeast1 = 4
-    window: AtLeast1 = 7
+    channels: Count = 128
+    depth: CountOrZero = 1  # shifted-window blocks of "window"
+    heads: Count = 4
+    window: Count = 7  # tokens along each side of an attention window
+    # Trained on maskiges that the frozen prior predicts from photos, as in the official code ("photo"), or on those
+    # reconstructed from the labels, as in the paper's first stage ("labels").
     source: Literal["photo", "labels"] = "photo"
 
 
-@dataclass(config=SETTINGS)
+@dataclass(config=CHECKED)
 class PosteriorConfig:
-    """Learning of the palette: GSS-TF with the nearest colour as X^-1, GSS-TT with a learned one (section 3.2).
-
-    Args:
-        learn: whether the recipe has this stage.
-        estimator: gradient of the choice of a code. "straight-through": that of the softmax over codes. "gumbel": the
-            same with Gumbel noise, which also draws the code.
-        token_temperature: of that softmax.
-        temperature: of the squared distances from the learned colours (0..1), with the nearest colour as X^-1.
-        spread: colours nearer than this are pushed apart, in units of the side of the colour cube.
-        spread_weight: weight of that term in the loss.
-    """
+    """Learning the palette (arXiv 2303.11316, section 3.2): GSS-TF with nearest colours as X^-1, or GSS-TT."""
 
     learn: Flag = False
+    # Replaces the choice of a code in the backward pass: the softmax over codes, or the same with Gumbel noise, which
+    # also draws the code.
     estimator: Literal["straight-through", "gumbel"] = "straight-through"
-    token_temperature: Positive = 1.0
-    temperature: Positive = 0.1
-    spread: NotNegative = 0.0
-    spread_weight: NotNegative = 1.0
+    token_temperature: Positive = 1.0  # of the softmax over codes
+    temperature: Positive = 0.1  # of squared distances from the learned colours (0..1), for the nearest colour as X^-1
+    spread: NotNegative = 0.0  # colours nearer than this, in sides of the colour cube, are pushed apart
+    spread_weight: NotNegative = 1.0  # weight of that loss
 
 
-@dataclass(config=SETTINGS)
+@dataclass(config=CHECKED)
 class TokenPriorConfig:
-    """The prior over token grids without an image, see `gss.model.token_prior`; `gss sample` draws from it.
+    """The prior over token grids without an image, which `gss sample` draws masks from; see `gss.model.token_prior`."""
 
-    Args:
-        channels: at token resolution; the coarse map has twice as many.
-        depth, coarse_depth: shifted-window blocks on the full and on the coarse map.
-        frequencies: of the position encoding on each axis.
-    """
-
-    channels: AtLeast1 = 128
-    depth: AtLeast0 = 2
-    coarse_depth: AtLeast0 = 4
-    heads: AtLeast1 = 4
-    window: AtLeast1 = 8
-    frequencies: AtLeast1 = 6
+    channels: Count = 128  # at token resolution; twice as many on the coarse map
+    depth: CountOrZero = 2  # shifted-window blocks at token resolution
+    coarse_depth: CountOrZero = 4  # shifted-window blocks on the coarse map
+    heads: Count = 4
+    window: Count = 8  # cells along each side of an attention window
+    frequencies: Count = 6  # of the position features on each axis

@@ -1,88 +1,68 @@
-"""Settings of one training stage: steps, optimiser, schedule and augmentation."""
+"""One optimisation stage: how long, how fast, on what crops."""
 
 from __future__ import annotations
 
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from gss.config.fields import (
-    SETTINGS,
-    AtLeast0,
-    AtLeast1,
-    Below1,
-    Flag,
-    NotNegative,
-    Positive,
-    Probability,
-    Size,
-)
+from gss.config.settings import CHECKED, BelowOne, Count, CountOrZero, Flag, NotNegative, Positive, Probability, Size
 
 
-def _ordered(scale: tuple[float, float]) -> tuple[float, float]:
-    if scale[0] > scale[1]:
-        raise ValueError("expected [min, max] with min <= max")
-    return scale
+@dataclass(config=CHECKED)
+class AugmentationConfig:
+    """Joint augmentation of image and label. Sizes are (height, width) in pixels."""
+
+    box: Size | None = None  # images are fitted into this times the random scale; None scales their own size
+    scale: tuple[Positive, Positive] = (0.75, 1.5)  # least and greatest random resize ratio
+    crop: Size = (256, 256)
+    flip: Probability = 0.5  # of mirroring
+    photometric: Flag = True  # change brightness, contrast, saturation and hue
+    # As one matrix ("yiq"), or through OpenCV's HSV step by step ("hsv", the official form, slower).
+    photometric_form: Literal["yiq", "hsv"] = "yiq"
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> AugmentationConfig:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale: expected [min, max] with 0 < min <= max, got {self.scale!r}")
+        return self
 
 
-# YAML reads a bare no as false.
+# YAML reads a bare no as false; here it can only mean the word.
 Precision = Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(lambda value: "no" if value is False else value)]
 
 
-@dataclass(config=SETTINGS)
-class AugmentationConfig:
-    """Joint augmentation of image and labels; sizes are (height, width) in pixels.
-
-    Args:
-        box: images are fitted into this box before the random resize; None leaves their size.
-        scale: smallest and largest ratio of the random resize, of the image or of the box.
-        crop: size of the random crop.
-        flip: probability of mirroring.
-        photometric: whether brightness, contrast, saturation and hue are changed.
-        photometric_form: "yiq" changes them by one matrix, "hsv" one after the other, as the official pipeline does.
-    """
-
-    box: Size | None = None
-    scale: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)] = (0.75, 1.5)
-    crop: Size = (256, 256)
-    flip: Probability = 0.5
-    photometric: Flag = True
-    photometric_form: Literal["yiq", "hsv"] = "yiq"
-
-
-@dataclass(config=SETTINGS)
+@dataclass(config=CHECKED)
 class StageConfig:
-    """One training stage.
+    """One optimisation stage."""
 
-    Args:
-        steps: optimiser steps.
-        batch_size: images of one micro-batch over all processes; a step has `gradient_accumulation` of them.
-        warmup_steps, warmup_ratio: the rate rises linearly from warmup_ratio times its value to its value.
-        schedule, poly_power: decay of the rate over all steps.
-        min_learning_rate: the decay ends at this rate instead of 0.
-        clip_norm: largest norm of the gradient; None does not clip.
-        ema_decay: of the averaged weights that the stage ends with; 0 keeps the last weights.
-        checkpoint_every, log_every: in steps.
-        decay_rule: which parameters have weight decay: "shape" those of two or more dimensions, "official" as the
-            official code chooses by name.
-    """
-
-    steps: AtLeast1 = 1000
-    batch_size: AtLeast1 = 8
+    steps: Count = 1000  # optimiser steps
+    batch_size: Count = 8  # images per forward pass, over all processes together
     learning_rate: Positive = 1e-3
+    min_learning_rate: NotNegative = 0.0  # the rate at the end of the schedule, unless it is "constant"
     weight_decay: NotNegative = 0.01
-    warmup_steps: AtLeast0 = 100
-    warmup_ratio: Probability = 1e-6
+    warmup_steps: CountOrZero = 100  # the rate is scaled from `warmup_ratio` to 1 over these, linearly
+    warmup_ratio: Annotated[Positive, Field(le=1)] = 1e-6
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     poly_power: NotNegative = 1.0
-    min_learning_rate: NotNegative = 0.0
-    gradient_accumulation: AtLeast1 = 1
-    clip_norm: Positive | None = None
-    ema_decay: Below1 = 0.0
+    gradient_accumulation: Count = 1  # batches per optimiser step
+    clip_norm: Positive | None = None  # greatest norm of the gradient; None does not clip
+    ema_decay: BelowOne = 0.0  # of the moving average of the weights, which a stage then ends with; 0 for none
     mixed_precision: Precision = "no"
-    checkpoint_every: AtLeast1 = 200
-    log_every: AtLeast1 = 20
+    checkpoint_every: Count = 200  # steps
+    log_every: Count = 20  # steps
+    # Parameters without weight decay: biases, norms and tables of positions or codes ("shape"), or those that the
+    # official code finds by name ("official").
     decay_rule: Literal["shape", "official"] = "shape"
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    @model_validator(mode="after")
+    def _rate_falls(self) -> StageConfig:
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"min_learning_rate: expected at most the learning rate {self.learning_rate!r}, "
+                f"got {self.min_learning_rate!r}"
+            )
+        return self

@@ -35,7 +35,7 @@ class PixelClassifier(Segmenter, PyTorchModelHubMixin, library_name="gss", tags=
         architecture: str = "pixel-classifier",
     ) -> None:
         super().__init__(palette, inference, architecture)
-        self.prior_config = as_config(PriorConfig, prior)
+        self.prior_config = as_config(PriorConfig, prior, "prior")
         self._hub_mixin_config = {
             "architecture": architecture,
             "palette": self.palette.to_dict(),

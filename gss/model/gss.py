@@ -98,10 +98,10 @@ class GSS(Segmenter, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         architecture: str = "gss",
     ) -> None:
         super().__init__(palette, inference, architecture)
-        self.prior_config = as_config(PriorConfig, prior)
+        self.prior_config = as_config(PriorConfig, prior, "prior")
         self.tokenizer_config = tokenizer_config(tokenizer)
-        self.inverse_config = as_config(InverseConfig, inverse)
-        token_prior_config = None if token_prior is None else as_config(TokenPriorConfig, token_prior)
+        self.inverse_config = as_config(InverseConfig, inverse, "inverse")
+        token_prior_config = None if token_prior is None else as_config(TokenPriorConfig, token_prior, "token_prior")
         self._hub_mixin_config = {
             "architecture": architecture,
             "palette": self.palette.to_dict(),

@@ -46,7 +46,7 @@ class Segmenter(nn.Module):
                 f"architecture: expected {self.architecture!r}, got {architecture!r}; gss.load picks the right class"
             )
         self.palette = palette if isinstance(palette, Palette) else Palette.from_dict(palette)
-        self.inference = as_config(InferenceConfig, inference)
+        self.inference = as_config(InferenceConfig, inference, "inference")
 
     def image_scores(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """images uint8 (B, 3, H, W) -> class scores (B, K, *size) float32, logits or shares of pixels."""

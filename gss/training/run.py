@@ -77,7 +77,6 @@ def train(
         CheckpointError, TrainingDiverged, TrainingInterrupted: see `gss.training.loop.train_stage`.
     """
     run = Path(run_dir)
-    recipe.validate()
     if not resume and holds_run(run):
         raise FileExistsError(f"{run}: holds a run already; go on with --resume, or choose another folder")
     data = find_training_data(recipe, Path(data_dir), layout, None if lists is None else Path(lists), check)

@@ -42,19 +42,19 @@ def learning_rate_at(
     *,
     base: float,
     steps: int,
+    minimum: float = 0.0,
     warmup_steps: int = 0,
+    warmup_ratio: float = 1e-6,
     schedule: str = "poly",
     power: float = 1.0,
-    warmup_ratio: float = 1e-6,
-    minimum: float = 0.0,
 ) -> float:
-    """Learning rate of the optimiser step `step` (0-based): (minimum + (base - minimum) * decay) * warmup.
+    """Learning rate of the optimiser step `step` (0-based): it falls from `base` to `minimum`, times `warmup_factor`.
 
-    >>> [learning_rate_at(step, base=1.0, steps=4, minimum=0.2) for step in range(5)]
-    [1.0, 0.8, 0.6, 0.4, 0.2]
+    The warmup multiplies the decaying rate, floor included, instead of preceding it, as in mmcv and so in the paper's
+    recipe (poly, power 1, linear warmup of 1500 steps from a ratio of 1e-6; arXiv 2303.11316, section 4).
 
-    The warmup multiplies the decaying rate instead of preceding it, as in the paper's recipe (poly, power 1, linear
-    warmup of 1500 steps from a ratio of 1e-6; arXiv 2303.11316, section 4).
+    >>> learning_rate_at(50, base=1.0, steps=100, minimum=0.5)
+    0.75
     """
-    rate = minimum + (base - minimum) * decay_factor(step, steps, schedule, power=power)
-    return rate * warmup_factor(step, warmup_steps, ratio=warmup_ratio)
+    decaying = (base - minimum) * decay_factor(step, steps, schedule, power=power) + minimum
+    return decaying * warmup_factor(step, warmup_steps, ratio=warmup_ratio)

@@ -143,11 +143,11 @@ class StageRun:
             step,
             base=config.learning_rate,
             steps=config.steps,
+            minimum=config.min_learning_rate,
             warmup_steps=config.warmup_steps,
+            warmup_ratio=config.warmup_ratio,
             schedule=config.schedule,
             power=config.poly_power,
-            warmup_ratio=config.warmup_ratio,
-            minimum=config.min_learning_rate,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate

@@ -44,7 +44,6 @@ def train_tokenizer(
     Raises what `train` raises, and ValueError for a recipe whose tokenizer is never trained here.
     """
     run, root = Path(run_dir), Path(data_dir)
-    recipe.validate()
     config = recipe.tokenizer
     if recipe.model != "gss" or not isinstance(config, CompactConfig):
         got = recipe.model if recipe.model != "gss" else config.type

@@ -16,10 +16,10 @@ def test_learning_rates() -> None:
                 step,
                 base=case["base_lr"],
                 steps=case["max_iters"],
-                warmup_steps=case["warmup_iters"],
-                power=case["power"],
-                warmup_ratio=case["warmup_ratio"],
                 minimum=case["min_lr"],
+                warmup_steps=case["warmup_iters"],
+                warmup_ratio=case["warmup_ratio"],
+                power=case["power"],
             )
             for step in steps
         ]

@@ -28,7 +28,7 @@ def test_every_small_recipe_builds(name: str) -> None:
     assert model.num_parameters()["tokenizer"] < 500_000
 
 
-# Counted on the official modules, see docs/method.md.
+# Counted on the official modules.
 TRUNKS = {"swin-l": 23_946_528, "r101": 32_737_120, "hrnet-w48": 31_539_040}
 INVERSES = {"cityscapes": 136_503, "ade20k": 286_558, "mseg": 292_234}
 
@@ -55,7 +55,7 @@ def test_every_official_recipe_builds_at_the_official_size(name: str) -> None:
 
 
 def test_the_official_schedules() -> None:
-    """Learning rate, steps, batch and crop, as in the table of docs/method.md."""
+    """Learning rate, steps, batch and crop, as in the official configurations."""
     table = {
         "cityscapes-ff-swin-l": (1.5e-3, 80_000, 16, 768),
         "cityscapes-ff-r101": (1.5e-3, 80_000, 16, 768),
