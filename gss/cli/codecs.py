@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gss.cli.arguments import add_run
 
 if TYPE_CHECKING:
-    from gss.data.pairs import PairDataset
+    from gss.data.dataset import PairDataset
     from gss.model.codec import Codec
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gss.cli.arguments import Subparsers, add_data, add_device, add_json, add_run
 
 if TYPE_CHECKING:
-    from gss.data.pairs import PairDataset
+    from gss.data.dataset import PairDataset
     from gss.model.classifier import PixelClassifier
     from gss.model.gss import GSS
 
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gss.cli.models import load_model
     from gss.cli.output import class_table, emit
     from gss.data.sources.layouts import open_dataset
-    from gss.data.sources.mseg_test import TEST_SETS
+    from gss.data.sources.mseg import TEST_SETS
 
     if arguments.layout == "mseg" or arguments.layout in TEST_SETS:
         return run_zero_shot(arguments)
@@ -122,7 +122,7 @@ def run_zero_shot(arguments: argparse.Namespace) -> int:
     """An MSeg model on one of the test sets, or with --layout mseg on all six."""
     from gss.cli.models import load_model
     from gss.cli.output import emit, key_values
-    from gss.data.sources.mseg_test import TEST_SETS
+    from gss.data.sources.mseg import TEST_SETS
     from gss.evaluation.metrics import percent
     from gss.evaluation.zero_shot import evaluate_test_sets
     from gss.io.progress import progress_bar

@@ -20,8 +20,6 @@ class AugmentationConfig:
     crop: Size = (256, 256)
     flip: Probability = 0.5  # of mirroring
     photometric: Flag = True  # change brightness, contrast, saturation and hue
-    # As one matrix ("yiq"), or through OpenCV's HSV step by step ("hsv", the official form, slower).
-    photometric_form: Literal["yiq", "hsv"] = "yiq"
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> AugmentationConfig:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from gss.data.pairs import Transform
+from gss.config import AugmentationConfig
+from gss.data.dataset import Transform
+from gss.io.resize import fit_box, resize_images, source_corners
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -175,3 +177,79 @@ def _uniform(low: float, high: float, generator: torch.Generator) -> float:
 def _integer(high: int, generator: torch.Generator) -> int:
     """Uniform in 0..high, both included."""
     return int(torch.randint(high + 1, (), generator=generator).item())
+
+
+# ImageNet's mean colour, rounded to levels.
+PAD_COLOR = (124, 116, 104)
+
+
+@dataclass(frozen=True)
+class ResizeToBox:
+    """Resizes into `box` (height, width) times a factor drawn from [min, max]; keeps the aspect ratio.
+
+    It is the box that is scaled, its sides cut to whole pixels; the image then fits into it, see `fit_box`: the longer
+    side goes with the box's longer side, whichever way the box lies.
+    """
+
+    box: tuple[int, int]
+    min: float = 0.5
+    max: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min <= self.max:
+            raise ValueError(f"ResizeToBox: expected 0 < min <= max, got min={self.min}, max={self.max}")
+        if min(self.box) * self.min < 1:
+            raise ValueError(f"box: expected at least 1 pixel a side at the smallest factor, got {self.box}")
+
+    def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> Pair:
+        factor = self.min + (self.max - self.min) * torch.rand((), generator=generator).item()
+        box = int(self.box[0] * factor), int(self.box[1] * factor)
+        return resize_like_opencv(image, label, fit_box((label.shape[0], label.shape[1]), box))
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Pads at the bottom and the right to `size` (height, width) where smaller: image with `color`, label with 255."""
+
+    size: tuple[int, int]
+    color: tuple[int, int, int] = PAD_COLOR
+
+    def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> Pair:
+        height, width = label.shape
+        if height >= self.size[0] and width >= self.size[1]:
+            return image, label
+        image, label = pad_to(image, label, self.size)
+        for channel, level in zip(image, self.color, strict=True):
+            channel[height:] = level
+            channel[:, width:] = level
+        return image, label
+
+
+def resize_like_opencv(image: torch.Tensor, label: torch.Tensor, size: tuple[int, int]) -> Pair:
+    """Image bilinear without antialiasing, label nearest by its left upper corner, to (height, width); both as OpenCV.
+
+    `gss.data.transforms.resize` is better where nothing must be reproduced: it smooths before it shrinks, and takes the
+    label from the pixel centre.
+    """
+    rows, columns = source_corners(label.shape[0], size[0]), source_corners(label.shape[1], size[1])
+    return resize_images(image[None], size)[0], label.index_select(0, rows).index_select(1, columns)
+
+
+def augmentation(config: AugmentationConfig) -> Compose:
+    """Scale, crop, flip, photometric distortion; images of `config.crop` pixels come out.
+
+    With a `box` it is the official order: images smaller than the crop are padded last, in the mean colour, so that
+    padding is neither flipped nor distorted. Without one the crop pads with black.
+    """
+    crop = (config.crop[0], config.crop[1])
+    steps: list[Transform] = []
+    if config.box is None:
+        steps += [RandomScale(*config.scale), RandomCrop(crop)]
+    else:
+        steps += [ResizeToBox((config.box[0], config.box[1]), *config.scale), RandomCrop(crop, pad=False)]
+    steps.append(RandomFlip(config.flip))
+    if config.photometric:
+        steps.append(PhotometricDistortion())
+    if config.box is not None:
+        steps.append(Pad(crop))
+    return Compose(tuple(steps))

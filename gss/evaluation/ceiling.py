@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gss.data.classes import labelled_pairs
+from gss.data.dataset import labelled_pairs
 from gss.evaluation.metrics import SegmentationMetrics
 from gss.io.progress import Progress
 from gss.model.codec import Codec, covered_labels, labels_to_tokens, reconstruct

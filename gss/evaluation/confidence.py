@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gss.data.classes import labelled_pairs
-from gss.data.pairs import PairDataset
+from gss.data.dataset import PairDataset, labelled_pairs
 from gss.evaluation.metrics import SegmentationMetrics
 from gss.io.progress import Progress
 from gss.model.classifier import PixelClassifier

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gss.data.classes import labelled_pairs
-from gss.data.pairs import PairDataset
+from gss.data.dataset import PairDataset, labelled_pairs
 from gss.evaluation.metrics import SegmentationMetrics
 from gss.io.progress import Progress
 from gss.model.result import Result

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gss.data.classes import labelled_pairs
-from gss.data.pairs import PairDataset
+from gss.data.dataset import PairDataset, labelled_pairs
 from gss.data.sources.layouts import open_dataset
-from gss.data.sources.mseg_test import TEST_SETS
+from gss.data.sources.mseg import TEST_SETS
 from gss.data.sources.taxonomy import map_prediction, palette_of
 from gss.evaluation.metrics import SegmentationMetrics, harmonic_mean
 from gss.io.progress import Progress

@@ -1,7 +1,7 @@
-"""Palettes by optimisation: colours as far apart as the RGB cube allows, assigned to classes that need the distance.
+"""Palettes by optimisation: colours as far apart as the RGB cube allows.
 
 A palette is the X of the paper (arXiv 2303.11316, section 3.2): the farther apart its colours, the larger the error of
-a maskige that X^-1 undoes. "Maximal distance" is what the paper asks of a palette; this is the search for it.
+a maskige that X^-1 still corrects. The paper calls this the maximal distance assumption.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from gss.palette import MAX_CLASSES, Color, Palette
-from gss.palettes.assign import GOALS, assign_colors, goal_cost
 from gss.palettes.spaces import SPACES, Space
 from gss.palettes.spread import spread_colors
 
@@ -23,8 +22,6 @@ def fit_palette(
     seed: int = 0,
     space: str = "rgb",
     ignore_color: Color | None = None,
-    weights: np.ndarray | None = None,
-    goal: str = "blend",
 ) -> Palette:
     """A palette of K = 2..255 colours whose smallest distance is as large as the search finds it.
 
@@ -34,34 +31,23 @@ def fit_palette(
         colours that people tell apart, at a smaller distance in RGB.
     ignore_color: the colour of pixels without a class, from which the classes then keep the same distance. None lets
         the classes have the whole cube, and takes the colour farthest from all of them.
-    weights: how much the distance of each pair of classes matters, symmetric with a zero diagonal (K, K), see
-        `pair_weights`; sums of several are fine. Without weights the order is by distance: the first
-        n colours are far apart too.
-    goal: what heavy pairs get: colours with no third one between them ("blend") or far apart ("distance"), see
-        `gss.palettes.assign`.
 
-    From 1 s (19 classes) to 10 s (200 classes) on one core. Raises ValueError or TypeError for wrong values.
+    The first n colours are far apart too. The search takes from 1 s (19 classes) to 10 s (200 classes) on one core.
+    Raises ValueError or TypeError for wrong values.
     """
     names = _class_names(classes)
     if space not in SPACES:
         raise ValueError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
-    if goal not in GOALS:
-        raise ValueError(f"goal: expected one of {', '.join(GOALS)}, got {goal!r}")
     # Wrong names or a wrong ignore colour are told now, not after the search.
     Palette(
         name, names, tuple((k, 0, 0) for k in range(len(names))), (0, 0, 0) if ignore_color is None else ignore_color
     )
-    if weights is not None:
-        weights = _checked(weights, len(names))
     rng = np.random.default_rng(seed)
     measure = SPACES[space]
     fixed = np.zeros((0, 3)) if ignore_color is None else np.array([ignore_color], np.float64)
     colors = spread_colors(len(names), rng, fixed=fixed, space=measure)
     ignored = np.array(ignore_color) if ignore_color is not None else emptiest_color(colors, measure)
     colors = farthest_first(colors, ignored, measure)
-    if weights is not None:
-        cost = goal_cost(goal, colors, measure.points(colors.astype(np.float64)))
-        colors = colors[assign_colors(cost, weights, rng)]
     return Palette(name, names, _rows(colors), _rows(ignored[None])[0])
 
 
@@ -98,15 +84,6 @@ def _class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
     if not 2 <= count <= MAX_CLASSES:
         raise ValueError(f"{expected}, got {count}")
     return tuple(f"class {k}" for k in range(count)) if isinstance(classes, int) else tuple(classes)
-
-
-def _checked(weights: np.ndarray, count: int) -> np.ndarray:
-    weights = np.asarray(weights, np.float64)
-    if weights.shape != (count, count):
-        raise ValueError(f"weights: expected one row and column a class ({count}, {count}), got shape {weights.shape}")
-    if not (weights >= 0).all() or (weights != weights.T).any() or weights.diagonal().any():
-        raise ValueError("weights: expected a symmetric matrix of numbers of at least 0, with a zero diagonal")
-    return weights
 
 
 def _rows(colors: np.ndarray) -> tuple[Color, ...]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gss.config import AugmentationConfig, Recipe
-from gss.data.augment import augmentation
 from gss.data.check import DataError, check_listings
+from gss.data.dataset import PairDataset
 from gss.data.listing import Pair, decoded_bytes
-from gss.data.pairs import PairDataset
 from gss.data.sources.layouts import detect_layout, layout_palette, list_split
+from gss.data.transforms import augmentation
 from gss.palette import Palette, get_palette
 
 

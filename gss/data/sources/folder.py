@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gss.data.dataset import PairDataset, Transform
 from gss.data.listing import IMAGE_SUFFIXES, Files, LabelFiles, Listing, list_pairs
-from gss.data.pairs import PairDataset, Transform
 from gss.palette import Palette
 
 
@@ -46,12 +46,6 @@ def list_labels(root: Path, split: str, names: Path | None = None) -> Listing:
     """
     files = Files(f"annotations/{split}/{{}}" if (root / "annotations").is_dir() else "{}", (".png",))
     return list_pairs(root, files, [LabelFiles(files)], names=names)
-
-
-def split_files(root: Path, split: str) -> tuple[dict[str, Path], dict[str, Path]]:
-    """The files of a split by name: (images, annotations). Raises what `FolderDataset` raises."""
-    pairs = list_folder(root, split).complete()
-    return {pair.name: pair.image for pair in pairs}, {pair.name: pair.label for pair in pairs}
 
 
 def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

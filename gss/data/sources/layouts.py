@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gss.data.dataset import PairDataset, Transform
 from gss.data.listing import Listing
-from gss.data.pairs import PairDataset, Transform
 from gss.data.sources.ade20k import list_ade20k
 from gss.data.sources.cityscapes import list_cityscapes
 from gss.data.sources.folder import list_files, list_folder, list_labels
-from gss.data.sources.mseg import TRAIN_SETS, list_mseg
-from gss.data.sources.mseg_test import TEST_SETS, list_test_set
+from gss.data.sources.mseg import TEST_SETS, TRAIN_SETS, list_mseg, list_test_set
 from gss.data.sources.taxonomy import palette_of
 from gss.palette import Palette
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from gss.cli import main
 from gss.data.sources.layouts import open_dataset
-from gss.data.sources.mseg_test import TEST_SETS
+from gss.data.sources.mseg import TEST_SETS
 from gss.data.sources.taxonomy import classes_of, universal_to_test
 from gss.evaluation.metrics import harmonic_mean
 from gss.evaluation.zero_shot import evaluate_test_set, evaluate_test_sets

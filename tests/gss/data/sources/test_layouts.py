@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from gss.cli import main
+from gss.data.dataset import PairDataset
 from gss.data.listing import Files, decoded_bytes
-from gss.data.pairs import PairDataset
 from gss.data.sources.folder import FolderDataset
 from gss.data.sources.layouts import detect_layout, layout_palette, layout_splits, list_split, open_dataset
 from gss.data.transforms import RandomFlip

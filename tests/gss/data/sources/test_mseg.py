@@ -8,8 +8,7 @@ import pytest
 
 from gss.data.check import check_listings
 from gss.data.sources.layouts import detect_layout, layout_palette, list_split, open_dataset
-from gss.data.sources.mseg import TRAIN_SETS
-from gss.data.sources.mseg_test import TEST_SETS
+from gss.data.sources.mseg import TEST_SETS, TRAIN_SETS
 from gss.data.sources.taxonomy import classes_of
 from gss.palette import Palette
 from tests.gss.data.trees import write_ids, write_image

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gss.data.sources.mseg import TRAIN_SETS
-from gss.data.sources.mseg_test import TEST_SETS
+from gss.data.sources.mseg import TEST_SETS, TRAIN_SETS
 from gss.data.sources.taxonomy import (
     UNIVERSAL_CLASSES,
     classes_of,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset
 from gss.data.listing import Pair
 from gss.io.images import read_image
 from gss.io.labels import read_label
+from gss.io.progress import Progress
 from gss.palette import Palette
 
 Transform = Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
@@ -79,3 +81,43 @@ class PairDataset(Dataset[dict[str, Any]]):
         if self._cache is not None:
             self._cache[place] = (image, label)
         return image, label
+
+
+def require_same_classes(palette: Palette, dataset: Any) -> None:
+    """Raises ValueError unless the data has the classes of the model's `palette`, in the same order.
+
+    What the data has says the data set's own palette, and palette.json in its folder if there is one. With another
+    order class ids would be compared that mean different things, and every score would be wrong without a word.
+    """
+    palettes = [(f"the data set {dataset.root}", dataset.palette)]
+    beside = dataset.root / "palette.json"
+    if beside.is_file():
+        palettes.append((str(beside), Palette.load(beside)))
+    for where, other in palettes:
+        pairs = zip_longest(palette.class_names, other.class_names, fillvalue="none")
+        for k, (expected, got) in enumerate(pairs):
+            if expected != got:
+                raise ValueError(
+                    f"{where}: expected the model's classes, but class {k} is {got} instead of {expected}; the model's "
+                    f"palette is {_listed(palette)}, the data's {_listed(other)}"
+                )
+
+
+def _listed(palette: Palette) -> str:
+    return f"{palette.name!r} ({', '.join(palette.class_names)})"
+
+
+def labelled_pairs(dataset: Any, palette: Palette, progress: Progress | None = None) -> Iterator[dict[str, Any]]:
+    """Every {"image", "label", "name"} of a data set in order; `progress` is called after each.
+
+    Raises ValueError before the first pair where the data's classes are not the palette's.
+    """
+    require_same_classes(palette, dataset)
+
+    def pairs() -> Iterator[dict[str, Any]]:
+        for index in range(len(dataset)):
+            yield dataset[index]
+            if progress is not None:
+                progress(index + 1, len(dataset))
+
+    return pairs()
