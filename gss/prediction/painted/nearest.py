@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ class Nearest:
 
     Args:
         palette: K classes.
-        ignore_color: let the palette's ignore colour take part: what is nearest to it gets 255. A class of the same
+        ignore_color: let the palette's ignore colour take part: pixels nearest to it get 255. A class of the same
             colour wins.
         tolerance: colours farther than so many levels from every colour that takes part are unknown. None: 16, or half
             the distance of the closest two colours where that is less, the error that every pixel survives.
@@ -33,14 +34,23 @@ class Nearest:
     def __init__(self, palette: Palette, *, ignore_color: bool = True, tolerance: float | None = None) -> None:
         self.palette = palette
         colors = list(palette.colors)
-        if ignore_color and palette.ignore_color not in colors:  # beside its like it would make every margin there 0
+        # Beside a class of its own colour the ignore colour would make every margin there 0.
+        if ignore_color and palette.ignore_color not in colors:
             colors.append(palette.ignore_color)
         self._colors = torch.tensor(colors, dtype=torch.uint8)
         self.tolerance = _default_tolerance(colors) if tolerance is None else _checked(tolerance)
         self._counter = UnknownCounter()
 
     def __call__(self, image: Tensor, *, margin: bool) -> tuple[Tensor, Tensor | None]:
-        """labels uint8 (H, W) and margin float32 (H, W), or None, of (3, H, W) in levels: uint8, or floating 0..255."""
+        """Decode colours.
+
+        Args:
+            image: (3, H, W) in levels, uint8 or floating 0..255.
+            margin: also give the margin.
+
+        Returns:
+            labels uint8 (H, W), and margin float32 (H, W) in levels or None.
+        """
         labels, distance = self._decode(image, margin)
         picked = self._differs(image, labels)
         if bool(picked.any()):
@@ -51,26 +61,42 @@ class Nearest:
                 self._counter.add(
                     (colors.round() if colors.is_floating_point() else colors).T.to(torch.uint8).cpu().numpy()
                 )
-        return self._to_labels(labels), distance
+        ignored = labels == self.palette.num_classes
+        return labels.masked_fill_(ignored, self.palette.ignore_index).to(torch.uint8), distance
 
-    def table(self, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """labels uint8 (n,), margin float32 (n,) and whether it is unknown (n,), of a colour table uint8 (n, 3).
+    def class_ids(self, values: Tensor, name: str, *, margin: bool) -> tuple[Tensor, Tensor | None]:
+        """Take values as class ids: each is its own label, with the margin of the exact colour of its class.
 
-        Nothing is counted: see `add`.
+        Args:
+            values: uint8 (H, W).
+            name: begins the message of an error.
+            margin: also give the margin.
+
+        Raises:
+            ValueError: a value that is neither a class id nor 255.
         """
-        image = torch.from_numpy(np.ascontiguousarray(colors.T)[:, None])
-        labels, margin = self._decode(image, margin=True)
-        assert margin is not None
-        distance = (image[:, 0].float() - self._colors[labels[0].long()].T.float()).square().sum(0)
-        return self._to_labels(labels)[0].numpy(), margin[0].numpy(), (distance > self.tolerance**2).numpy()
-
-    def add(self, colors: np.ndarray, pixels: np.ndarray) -> None:
-        """Count unknown colours uint8 (n, 3) that so many pixels (n,) have."""
-        self._counter.add(colors, pixels)
+        palette = self.palette
+        found = np.flatnonzero(np.bincount(values.numpy().ravel(), minlength=256))
+        wrong = [value for value in found.tolist() if palette.num_classes <= value != palette.ignore_index]
+        if wrong:
+            raise ValueError(
+                f"{name}: grey values {', '.join(map(str, wrong))} are no class ids of the palette {palette.name!r} "
+                f'(0..{palette.num_classes - 1}, and 255 for ignore); with grey="colors" (--grey colors) they are '
+                "decoded as grey colours"
+            )
+        return values, self._exact_margins[values.long()] if margin else None
 
     def unknown(self) -> UnknownColors:
         """The unknown colours of everything that was decoded."""
         return self._counter.result(self.tolerance)
+
+    @cached_property
+    def _exact_margins(self) -> Tensor:
+        """float32 (256,): the margin of the exact colour of each label."""
+        colors = torch.from_numpy(self.palette.color_table().T.copy())
+        margin = self._decode(colors[:, None], margin=True)[1]
+        assert margin is not None
+        return margin[0]
 
     def _decode(self, image: Tensor, margin: bool) -> tuple[Tensor, Tensor | None]:
         """Index of the nearest colour, K for the ignore colour, and the margin."""
@@ -81,13 +107,9 @@ class Nearest:
 
     def _differs(self, image: Tensor, labels: Tensor) -> Tensor:
         """Where the image is not exactly the colour it was decoded to: painting again is cheaper than measuring."""
-        # No label is the ignore index here, K = 255 with the ignore colour included, whose index that is.
+        # With 255 classes the ignore colour has the index 255, so no label may be taken for the ignore index.
         painted = maskige_encode(labels, self._colors.to(image.device), ignore_index=-1, dtype=torch.uint8)
         return (painted != image).any(0)
-
-    def _to_labels(self, labels: Tensor) -> Tensor:
-        ignored = labels == self.palette.num_classes
-        return labels.masked_fill_(ignored, self.palette.ignore_index).to(torch.uint8)
 
 
 def _default_tolerance(colors: list[tuple[int, int, int]]) -> float:

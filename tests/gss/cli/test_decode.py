@@ -86,8 +86,8 @@ def test_grey_values(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--out", "labels.jpg"], "--out: expected a file NAME.png, got 'labels.jpg'"),
-        (["--margin", "m.tif"], "--margin: expected a file NAME.png or NAME.npy, got 'm.tif'"),
+        (["--out", "labels.jpg"], "--out: expected a file of suffix .png, .tif, .tiff, got 'labels.jpg'"),
+        (["--margin", "m.jpg"], "--margin: expected a file of suffix .png, .tif, .tiff, .npy, got 'm.jpg'"),
         (["--margin", "painted.png/m.png"], "--margin: expected a folder to write to, but painted.png is a file"),
         (["--unknown-tolerance", "-1"], "--unknown-tolerance: expected a number of levels of at least 0, got '-1'"),
         (["--unknown-tolerance", "few"], "--unknown-tolerance: expected a number of levels of at least 0, got 'few'"),
