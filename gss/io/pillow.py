@@ -13,7 +13,8 @@ from gss.io.files import PathLike, replace_file
 
 # Pillow raises one of these for a damaged file, depending on the place of the damage.
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error)
-_BLOCK = 1 << 16  # bytes read at once
+_BLOCK = 1 << 14  # bytes read at once; deflate makes at most 1,032 of one
+_CHANNELS = {2: 3, 4: 2, 6: 4}  # of each colour type of a PNG: RGB, grey + alpha, RGBA; of the others 1
 
 
 class UnreadableFile(OSError):
@@ -77,25 +78,41 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def check_png(path: PathLike) -> None:
-    """Verify every checksum of a PNG file, in constant memory. Image libraries skip some of them.
+    """Verify every checksum of a PNG file and the number of its pixels, in constant memory.
+
+    Image libraries skip some checksums, and Pillow takes missing rows for black.
 
     Raises:
-        UnreadableFile: a checksum is wrong or the file is cut off.
+        UnreadableFile: a checksum is wrong, the file is cut off, or it has more or fewer pixels than its header says.
     """
     with Path(path).open("rb") as file:
+        file.seek(16)
+        width, height, depth, color_type, _, _, interlaced = struct.unpack(">2I5B", file.read(13))
+        missing = height * (1 + -(-width * _CHANNELS.get(color_type, 1) * depth // 8))
+        inflate = zlib.decompressobj()
         file.seek(8)
         kind = b""
         while kind != b"IEND":
             start = file.read(8)
             length, kind = struct.unpack(">I4s", start) if len(start) == 8 else (0, b"")
-            found = zlib.crc32(kind)
+            checksum = zlib.crc32(kind)
             while length > 0 and (block := file.read(min(length, _BLOCK))):
                 length -= len(block)
-                found = zlib.crc32(block, found)
-            if length > 0 or file.read(4) != struct.pack(">I", found):
-                raise UnreadableFile(
-                    f"{path}: cannot be read as an image (a PNG that is cut off or has a wrong checksum)"
-                )
+                checksum = zlib.crc32(block, checksum)
+                if kind == b"IDAT":
+                    missing -= _inflated(path, inflate, block)
+            if length > 0 or file.read(4) != struct.pack(">I", checksum):
+                raise UnreadableFile(f"{path}: cannot be read as an image (a PNG cut off or with a wrong checksum)")
+    if not inflate.eof or (missing and not interlaced):
+        raise UnreadableFile(f"{path}: cannot be read as an image (its pixels are not {width} x {height})")
+
+
+def _inflated(path: PathLike, inflate: zlib._Decompress, block: bytes) -> int:
+    """The number of bytes that a piece of a compressed stream adds."""
+    try:
+        return len(inflate.decompress(block))
+    except zlib.error as error:
+        raise UnreadableFile(f"{path}: cannot be read as an image (damaged pixels: {error})") from error
 
 
 def _without_limit(path: PathLike) -> Image.Image | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import struct
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -101,7 +102,12 @@ def _grey_source(path: Path) -> Any:
     start.write(head)
     start.seek(0)
     source = pyvips.SourceCustom()
-    source.on_read(lambda size: start.read(size) or file.read(size))
+
+    def read(size: int) -> bytes:
+        return start.read(size) or file.read(size)
+
+    weakref.finalize(read, file.close)  # once libvips has dropped the source
+    source.on_read(read)
     return source
 
 
@@ -132,43 +138,54 @@ def row_writer(path: Path, height: int, width: int, table: np.ndarray | None = N
         path: NAME.png, NAME.tif or NAME.tiff.
         height, width: in pixels.
         table: uint8 (256, 3), the colours of the values, or None for grey. A large TIFF is grey always.
+
+    Raises:
+        ValueError: missing rows, or more than `height`.
     """
-    is_png = path.suffix.lower() == ".png"
     if height * width <= STREAMED or not has_vips():
-        pixels = np.empty((height, width), np.uint8)
-        yield _filling(pixels)
-        image = Image.fromarray(pixels)
-        if table is not None:
-            image.putpalette(table.tobytes())
-        image.save(path, **({} if is_png else {"compression": "tiff_adobe_deflate"}))
-    elif is_png:
-        with _png_writer(path, height, width, table) as write:
-            yield write
+        writer = _pillow_writer
     else:
-        rows = path.with_suffix(".png")
-        try:
-            with _png_writer(rows, height, width) as write:
-                yield write
-            _save_tiled(rows, path)
-        finally:
-            rows.unlink(missing_ok=True)
+        writer = _png_writer if path.suffix.lower() == ".png" else _tiff_writer
+    done = 0
+    with writer(path, height, width, table) as append:
 
+        def write(rows: np.ndarray) -> None:
+            nonlocal done
+            done += len(rows)
+            if done <= height:
+                append(rows)
 
-def _filling(pixels: np.ndarray) -> Write:
-    """A function that fills `pixels` from top to bottom."""
-    top = 0
-
-    def write(rows: np.ndarray) -> None:
-        nonlocal top
-        pixels[top : top + len(rows)] = rows
-        top += len(rows)
-
-    return write
+        yield write
+        if done != height:
+            raise ValueError(f"rows: expected {height} of {width} pixels, got {done}")
 
 
 @contextmanager
-def _png_writer(path: Path, height: int, width: int, table: np.ndarray | None = None) -> Iterator[Write]:
-    """`row_writer` of a PNG in constant memory. libvips would map the whole picture and choose a table of its own."""
+def _pillow_writer(path: Path, height: int, width: int, table: np.ndarray | None) -> Iterator[Write]:
+    """Collects the rows of a picture that fits into memory."""
+    bands: list[np.ndarray] = []
+    yield bands.append
+    image = Image.fromarray(np.concatenate(bands))
+    if table is not None:
+        image.putpalette(table.tobytes())
+    image.save(path, **({} if path.suffix.lower() == ".png" else {"compression": "tiff_adobe_deflate"}))
+
+
+@contextmanager
+def _tiff_writer(path: Path, height: int, width: int, table: np.ndarray | None) -> Iterator[Write]:
+    """A tiled TIFF, grey whatever the table: a PNG first, which libvips then copies tile by tile."""
+    png = path.with_suffix(".png")
+    try:
+        with _png_writer(png, height, width, None) as write:
+            yield write
+        _save_tiled(png, path)
+    finally:
+        png.unlink(missing_ok=True)
+
+
+@contextmanager
+def _png_writer(path: Path, height: int, width: int, table: np.ndarray | None) -> Iterator[Write]:
+    """A PNG in constant memory. libvips would map the whole picture and choose a table of its own."""
     above = np.zeros((1, width), np.uint8)
     # Differences from the row above, compressed by runs: the best and fastest on label maps (docs/decode.md).
     deflate = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from gss.io.images import require_8_bits, to_image
-from gss.io.pillow import check_png, open_image, raw_mode
+from gss.io.pillow import UnreadableFile, check_png, open_image, raw_mode
 from gss.io.rows import is_streamed, load_rows, open_rows
 
 Grey = Literal["ids", "colors"]
@@ -91,10 +91,12 @@ def _from_values(values: Tensor) -> Picture:
 
 def _from_file(path: Path, grey: Grey) -> Picture:
     with open_image(path, any_size=True) as image:
-        if image.format == "PNG":
-            check_png(path)
+        if image.mode == "P" and image.palette is not None and len(image.palette.palette) % 3:
+            raise UnreadableFile(f"{path}: cannot be read as an image (an incomplete colour table)")
         if ";16" in raw_mode(image):
             raise ValueError(f"{path}: expected an image of 8 bits a channel, got 16")
+        if image.format == "PNG":
+            check_png(path)
         if is_streamed(image):
             return _from_rows(path, image, grey)
         limit = pillow_limit()
@@ -129,7 +131,7 @@ def _from_rows(path: Path, image: Image.Image, grey: Grey) -> Picture:
     step = _stretch(image)
     table = None
     if image.format == "PNG" and image.mode == "P" and image.palette is not None:
-        table = np.frombuffer(image.palette.getdata()[1], np.uint8).reshape(-1, 3)
+        table = np.frombuffer(bytes(image.palette.palette), np.uint8).reshape(-1, 3)
     height, width, rows_of = open_rows(path, index_png=table is not None)
     if width > MAX_WIDTH:
         raise ValueError(f"{path}: expected at most {MAX_WIDTH} pixels a row, got {width}")
