@@ -140,15 +140,14 @@ def test_a_damaged_tiff_is_refused(tmp_path: Path) -> None:
     whole = (tmp_path / "a.tif").read_bytes()
     with Image.open(tmp_path / "a.tif") as image:
         start = image.tag_v2[273][0]
-    for data in (whole[: len(whole) // 2], whole[: start + 30] + bytes(8) + whole[start + 38 :]):
+    for data in (whole[: start + 30], whole[: start + 30] + bytes(8) + whole[start + 38 :]):
         (tmp_path / "a.tif").write_bytes(data)
         with pytest.raises(UnreadableFile, match=r"a.tif: cannot be read as an image"):
             gss.decode(tmp_path / "a.tif", PALETTE)
 
 
-def test_a_row_that_memory_would_not_hold_is_refused(tmp_path: Path, reader: str) -> None:
-    if reader == "pillow":
-        pytest.skip("Pillow has a limit of its own for the whole picture")
+@pytest.mark.parametrize("reader", ["libvips"], indirect=True)  # Pillow has a limit for the whole picture
+def test_a_row_that_memory_would_not_hold_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(header(1, (1 << 24) + 1) + body(b"\0" * ((1 << 24) + 2)))
     with pytest.raises(ValueError, match="at most 16777216 pixels a row, got 16777217"):
         gss.decode(tmp_path / "a.png", PALETTE)
