@@ -97,13 +97,23 @@ def decode_bands(picture: Picture, nearest: Nearest, *, margin: bool) -> Iterato
     """The rows of each band of `picture`, from top to bottom, its labels uint8 (r, W), and its margin float32 (r, W).
 
     The margin is None unless asked for. `nearest` collects the unknown colours. Raises ValueError for class ids outside
-    the palette, UnreadableFile for a damaged file.
+    the palette and values outside the colour table, UnreadableFile for a damaged file.
     """
-    for rows, band in picture.rows():
-        if picture.ids:
-            yield rows, *nearest.class_ids(band, picture.name, margin=margin)
-        else:
+    if picture.table is None and not picture.ids:
+        for rows, band in picture.rows():
             yield rows, *nearest(band, margin=margin)
+        return
+    lookup = nearest.class_ids() if picture.table is None else nearest.table(picture.table)
+    used = np.zeros(256, np.int64)
+    for rows, band in picture.rows():
+        values = band.numpy()
+        counts = np.bincount(values.ravel(), minlength=256)
+        lookup.check(counts, picture.name)
+        used += counts
+        yield rows, torch.from_numpy(lookup.labels[values]), torch.from_numpy(lookup.margin[values]) if margin else None
+    unknown = np.flatnonzero(lookup.unknown & (used > 0))
+    if unknown.size:
+        nearest.add(lookup.colors[unknown], used[unknown])
 
 
 def require_known(unknown: UnknownColors, palette: Palette, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,31 @@ from gss.prediction.painted.unknown import UnknownColors, UnknownCounter
 from gsskernels import maskige_decode, maskige_encode
 
 MAX_TOLERANCE = 16.0  # levels
+
+
+class Lookup(NamedTuple):
+    """The meaning of each of the 256 values of a picture whose values are not colours themselves.
+
+    colors: uint8 (256, 3).
+    labels: uint8 (256,).
+    margin: float32 (256,).
+    unknown: bool (256,), whether the colour is far from every palette colour.
+    allowed: bool (256,), whether the value may occur.
+    complaint: the message about values that may not, with {} for them.
+    """
+
+    colors: np.ndarray
+    labels: np.ndarray
+    margin: np.ndarray
+    unknown: np.ndarray
+    allowed: np.ndarray
+    complaint: str
+
+    def check(self, counts: np.ndarray, name: str) -> None:
+        """Raises ValueError if values occur that may not; `counts` (256,) are the pixels of each value."""
+        wrong = np.flatnonzero(~self.allowed & (counts > 0)).tolist()
+        if wrong:
+            raise ValueError(f"{name}: {self.complaint.format(', '.join(map(str, wrong)))}")
 
 
 class Nearest:
@@ -61,42 +86,43 @@ class Nearest:
                 self._counter.add(
                     (colors.round() if colors.is_floating_point() else colors).T.to(torch.uint8).cpu().numpy()
                 )
-        ignored = labels == self.palette.num_classes
-        return labels.masked_fill_(ignored, self.palette.ignore_index).to(torch.uint8), distance
+        return self._to_labels(labels), distance
 
-    def class_ids(self, values: Tensor, name: str, *, margin: bool) -> tuple[Tensor, Tensor | None]:
-        """Take values as class ids: each is its own label, with the margin of the exact colour of its class.
+    def class_ids(self) -> Lookup:
+        """Values that are class ids: each is its own label, with the margin of the exact colour of its class."""
+        palette, ids = self.palette, np.arange(256, dtype=np.uint8)
+        colors = palette.color_table()
+        margin = self._decode(torch.from_numpy(colors.T.copy())[:, None], margin=True)[1]
+        assert margin is not None
+        allowed = (ids < palette.num_classes) | (ids == palette.ignore_index)
+        complaint = (
+            f"grey values {{}} are no class ids of the palette {palette.name!r} (0..{palette.num_classes - 1}, and 255 "
+            'for ignore); with grey="colors" (--grey colors) they are decoded as grey colours'
+        )
+        return Lookup(colors, ids, margin[0].numpy(), np.zeros(256, bool), allowed, complaint)
 
-        Args:
-            values: uint8 (H, W).
-            name: begins the message of an error.
-            margin: also give the margin.
+    def table(self, table: np.ndarray) -> Lookup:
+        """Values of a colour table uint8 (n, 3)."""
+        size = len(table)
+        colors = np.zeros((256, 3), np.uint8)
+        colors[:size] = table
+        image = torch.from_numpy(colors.T.copy())
+        index, margin = self._decode(image[:, None], margin=True)
+        assert margin is not None
+        distance = (image.float() - self._colors[index[0].long()].T.float()).square().sum(0)
+        unknown = (distance > self.tolerance**2).numpy()
+        complaint = f"the values {{}} are outside its colour table of {size} colours"
+        return Lookup(
+            colors, self._to_labels(index)[0].numpy(), margin[0].numpy(), unknown, np.arange(256) < size, complaint
+        )
 
-        Raises:
-            ValueError: a value that is neither a class id nor 255.
-        """
-        palette = self.palette
-        found = np.flatnonzero(np.bincount(values.numpy().ravel(), minlength=256))
-        wrong = [value for value in found.tolist() if palette.num_classes <= value != palette.ignore_index]
-        if wrong:
-            raise ValueError(
-                f"{name}: grey values {', '.join(map(str, wrong))} are no class ids of the palette {palette.name!r} "
-                f'(0..{palette.num_classes - 1}, and 255 for ignore); with grey="colors" (--grey colors) they are '
-                "decoded as grey colours"
-            )
-        return values, self._exact_margins[values.long()] if margin else None
+    def add(self, colors: np.ndarray, pixels: np.ndarray) -> None:
+        """Count unknown colours uint8 (n, 3) of so many pixels each, int64 (n,)."""
+        self._counter.add(colors, pixels)
 
     def unknown(self) -> UnknownColors:
         """The unknown colours of everything that was decoded."""
         return self._counter.result(self.tolerance)
-
-    @cached_property
-    def _exact_margins(self) -> Tensor:
-        """float32 (256,): the margin of the exact colour of each label."""
-        colors = torch.from_numpy(self.palette.color_table().T.copy())
-        margin = self._decode(colors[:, None], margin=True)[1]
-        assert margin is not None
-        return margin[0]
 
     def _decode(self, image: Tensor, margin: bool) -> tuple[Tensor, Tensor | None]:
         """Index of the nearest colour, K for the ignore colour, and the margin."""
@@ -110,6 +136,9 @@ class Nearest:
         # With 255 classes the ignore colour has the index 255, so no label may be taken for the ignore index.
         painted = maskige_encode(labels, self._colors.to(image.device), ignore_index=-1, dtype=torch.uint8)
         return (painted != image).any(0)
+
+    def _to_labels(self, index: Tensor) -> Tensor:
+        return index.masked_fill_(index == self.palette.num_classes, self.palette.ignore_index).to(torch.uint8)
 
 
 def _default_tolerance(colors: list[tuple[int, int, int]]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -32,14 +32,16 @@ class Picture:
     name: begins the messages of errors.
     height, width: in pixels.
     bands: gives the picture from top to bottom in bands of so many rows: (3, r, W), uint8 or floating 0..255, or uint8
-        (r, W) where `ids`.
-    ids: the values are class ids, not colours.
+        (r, W) with a table or ids.
+    table: uint8 (n, 3), the colours of the values, or None.
+    ids: the values are class ids.
     """
 
     name: str
     height: int
     width: int
     bands: Callable[[int], Iterator[Tensor]]
+    table: np.ndarray | None = None
     ids: bool = False
 
     def rows(self) -> Iterator[tuple[slice, Tensor]]:
@@ -111,18 +113,21 @@ def _from_pillow(image: Image.Image, name: str, grey: Grey) -> Picture:
     ids = grey == "ids" and image.mode in _GREY_MODES
     step = _stretch(image)
     height, width, rows_of = load_rows(name, image)
+    table = None
     if image.mode == "P":
-        _require_in_table(name, image.histogram(), len(image.getpalette("RGB") or ()) // 3)
+        table = np.array(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3)
 
     def bands(rows: int) -> Iterator[Tensor]:
         for band in rows_of(rows):
-            if ids:
+            if table is not None:
+                yield torch.from_numpy(np.array(band))
+            elif ids:
                 values = np.array(band.convert("L") if band.mode == "1" else band.getchannel(0))
                 yield torch.from_numpy(values // step)
             else:
                 yield torch.from_numpy(np.array(band.convert("RGB"))).permute(2, 0, 1)
 
-    return Picture(name, height, width, bands, ids)
+    return Picture(name, height, width, bands, table, ids)
 
 
 def _from_rows(path: Path, image: Image.Image, grey: Grey) -> Picture:
@@ -138,18 +143,13 @@ def _from_rows(path: Path, image: Image.Image, grey: Grey) -> Picture:
 
     def bands(rows: int) -> Iterator[Tensor]:
         for band in rows_of(rows):
-            if ids:
+            if ids or table is not None:
                 yield torch.from_numpy(band[..., 0] // step)
             else:
-                if table is not None:
-                    values = band[..., 0] // step
-                    _require_in_table(str(path), np.bincount(values.ravel()).tolist(), len(table))
-                    colors = table[values]
-                else:
-                    colors = band[..., :3] if band.shape[-1] >= 3 else band[..., :1].repeat(3, axis=-1)
+                colors = band[..., :3] if band.shape[-1] >= 3 else band[..., :1].repeat(3, axis=-1)
                 yield torch.from_numpy(np.ascontiguousarray(colors)).permute(2, 0, 1)
 
-    return Picture(str(path), height, width, bands, ids)
+    return Picture(str(path), height, width, bands, table, ids)
 
 
 def _too_large(path: Path, image: Image.Image, limit: int) -> Picture:
@@ -169,14 +169,3 @@ def _stretch(image: Image.Image) -> int:
         return 255
     bits = re.match(r"[LP];([124])", raw_mode(image))
     return 255 // ((1 << int(bits[1])) - 1) if bits else 1
-
-
-def _require_in_table(name: str, counts: Sequence[int], size: int) -> None:
-    """Raises ValueError if an index image has values outside its colour table; `counts` are the pixels of each value.
-
-    Image libraries show such values as black.
-    """
-    wrong = [value for value, count in enumerate(counts) if count and value >= size]
-    if wrong:
-        values = ", ".join(map(str, wrong))
-        raise ValueError(f"{name}: the values {values} are outside its colour table of {size} colours")

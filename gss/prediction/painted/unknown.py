@@ -44,12 +44,12 @@ class UnknownCounter:
     def __init__(self) -> None:
         self._counts: np.ndarray | None = None
 
-    def add(self, colors: np.ndarray) -> None:
-        """Count the colours uint8 (n, 3) of n pixels."""
+    def add(self, colors: np.ndarray, pixels: np.ndarray | int = 1) -> None:
+        """Count colours uint8 (n, 3) of so many pixels each, int64 (n,) or one number for all."""
         if self._counts is None:
             self._counts = np.zeros(1 << 24, np.int64)
         wide = colors.astype(np.intp)
-        np.add.at(self._counts, wide[:, 0] << 16 | wide[:, 1] << 8 | wide[:, 2], 1)
+        np.add.at(self._counts, wide[:, 0] << 16 | wide[:, 1] << 8 | wide[:, 2], pixels)
 
     def result(self, tolerance: float) -> UnknownColors:
         """Everything counted so far; `tolerance` is noted in it."""
