@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,34 +21,38 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "decode",
         help="turn a colour-coded picture into labels",
-        description="Gives every pixel of a colour-coded picture (index or colour PNG, JPEG, ...) the class of the "
-        "nearest palette colour and writes an index PNG. Lists colours that are near none. PNGs are read in bands of "
-        "rows: a picture of any height needs the same memory.",
+        description="Gives every pixel of a colour-coded picture (index or colour PNG, TIFF, JPEG, ...) the class of "
+        "the nearest palette colour and writes an index image. Lists colours that are near none. With `pip install "
+        "gss[large]`, PNG and TIFF files of any size are read and written in bands of rows, in little memory.",
     )
     parser.add_argument("image", metavar="IMAGE", type=Path, help="the picture")
     parser.add_argument("--palette", metavar="NAME|FILE", required=True, help="a shipped palette, or its JSON file")
     parser.add_argument(
-        "--out", metavar="FILE.png", type=_png, required=True, help="index PNG: its values are class ids, 255 is ignore"
+        "--out",
+        metavar="FILE",
+        type=_file(".png", ".tif", ".tiff"),
+        required=True,
+        help="index image, NAME.png or NAME.tif: its values are class ids, 255 is ignore",
     )
     parser.add_argument(
         "--margin",
         metavar="FILE",
-        type=_margin,
+        type=_file(".png", ".tif", ".tiff", ".npy"),
         nargs="?",
         const=True,
-        help="also write how sure each pixel is, the distance of its colour to the wall between two classes: NAME.png "
-        "(whole levels) or NAME.npy (float32); without FILE: beside --out, as NAME_margin.png",
+        help="also write the margin of each pixel, the distance from its colour to the wall between two classes: "
+        "NAME.png or NAME.tif (whole levels) or NAME.npy (float32); without FILE: beside --out, as NAME_margin",
     )
     parser.add_argument(
         "--grey",
         choices=("ids", "colors"),
         default="ids",
-        help="what the values of a grey picture are: class ids (default) or colours. A grey JPEG holds colours",
+        help="meaning of the values of a grey picture: class ids (default) or colours. A grey JPEG holds colours",
     )
     parser.add_argument(
         "--no-ignore-color",
         action="store_true",
-        help="classes only: without this, what is nearest to the palette's ignore colour becomes 255",
+        help="classes only: without this, pixels nearest to the palette's ignore colour become 255",
     )
     parser.add_argument(
         "--unknown-tolerance",
@@ -61,7 +67,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """--margin is None, a file, or True for one beside --out."""
+    """Decode; --margin is None, a file, or True for one beside --out."""
     from gss.cli.output import emit
     from gss.io.progress import progress_bar
     from gss.palette import get_palette
@@ -69,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     palette = get_palette(arguments.palette)
     out = Path(arguments.out)
-    margin = out.with_name(f"{out.stem}_margin.png") if arguments.margin is True else arguments.margin
+    margin = out.with_stem(f"{out.stem}_margin") if arguments.margin is True else arguments.margin
     with progress_bar("decoding rows") as show_progress:
         summary = decode_file(
             arguments.image,
@@ -88,22 +94,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _values(summary: FileSummary, palette: Palette) -> dict[str, Any]:
-    unknown = summary.unknown
-    return {
-        "height": summary.height,
-        "width": summary.width,
-        "pixels": dict(zip(palette.class_names, summary.pixels, strict=True)),
-        "ignored": summary.ignored,
-        "unknown": {
-            "tolerance": unknown.tolerance,
-            "pixels": unknown.pixels,
-            "distinct": unknown.distinct,
-            "colors": [{"color": list(color), "pixels": count} for color, count in unknown.colors],
-        },
-    }
+    """The summary for --json."""
+    values = asdict(summary) | {"pixels": dict(zip(palette.class_names, summary.pixels, strict=True))}
+    values["unknown"]["colors"] = [{"color": list(color), "pixels": n} for color, n in summary.unknown.colors]
+    return values
 
 
 def _lines(summary: FileSummary, palette: Palette) -> list[Any]:
+    """The summary as text and a table."""
     from rich.table import Table
 
     total = summary.height * summary.width
@@ -128,16 +126,15 @@ def _lines(summary: FileSummary, palette: Palette) -> list[Any]:
     return lines
 
 
-def _png(text: str) -> str:
-    if Path(text).suffix.lower() != ".png":
-        raise argparse.ArgumentTypeError(f"expected a file NAME.png, got {text!r}")
-    return output_file(text)
+def _file(*suffixes: str) -> Callable[[str], str]:
+    """The type of an argument that names a file to write, of one of these suffixes."""
 
+    def check(text: str) -> str:
+        if Path(text).suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f"expected a file of suffix {', '.join(suffixes)}, got {text!r}")
+        return output_file(text)
 
-def _margin(text: str) -> str:
-    if Path(text).suffix.lower() not in (".png", ".npy"):
-        raise argparse.ArgumentTypeError(f"expected a file NAME.png or NAME.npy, got {text!r}")
-    return output_file(text)
+    return check
 
 
 def _levels(text: str) -> float:

@@ -31,7 +31,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "predict",
         help="segment images and save labels, overlay, maskige and a strip of all",
         description="For each image NAME: NAME_labels.png (class ids in the palette's colours), NAME_overlay.png, "
-        "NAME_maskige.png and NAME_strip.png. An image that cannot be read is named on stderr, the others go on. With "
+        "NAME_maskige.png and NAME_strip.png. Images that cannot be read are named on stderr and left out. With "
         "--samples also NAME_modal.png (each pixel's most frequent class), NAME_entropy.png (bright where the draws "
         "disagree) and NAME_hypothesis_0.png, ... (those that differ most).",
     )
@@ -42,7 +42,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--abstain",
         metavar="P",
         type=probability,
-        help="write 255, ignore, where the class is right with a probability below P; needs RUN/calibration.json, "
+        help="write 255, ignore, where the probability that the class is right is below P; needs RUN/calibration.json, "
         "which `gss evaluate --calibration` writes",
     )
     drawing = parser.add_argument_group("several readings of an image")
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 def save_hypotheses(
     arguments: argparse.Namespace, model: GSS | PixelClassifier, image: torch.Tensor, name: str
 ) -> None:
-    """Draws readings of an image and saves them beside its result. Raises the errors of `hypotheses.sample`."""
+    """Draw readings of an image and save them beside its result. Raises the errors of `hypotheses.sample`."""
     from gss.model.classifier import PixelClassifier
     from gss.prediction.hypotheses import sample
 
@@ -118,10 +118,11 @@ def save_hypotheses(
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
-    """The files themselves and the images in the folders, in order.
+    """The given files and the images in the given folders, in order.
 
-    Raises FileNotFoundError for what does not exist, ValueError for a folder without images and for two files of one
-    name, whose pictures would overwrite each other.
+    Raises:
+        FileNotFoundError: a path that does not exist.
+        ValueError: a folder without images, or two files of one name, whose pictures would overwrite each other.
     """
     from gss.data.sources.folder import IMAGE_SUFFIXES, list_files
 

@@ -1,4 +1,4 @@
-"""gss sample: draw label maps from nothing."""
+"""gss sample: draw label maps without an image."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_run(parser)
     parser.add_argument("--out", metavar="DIR", type=output_folder, required=True, help="folder for the pictures")
-    parser.add_argument("--count", metavar="N", type=positive, default=16, help="how many to draw (default: 16)")
+    parser.add_argument("--count", metavar="N", type=positive, default=16, help="number of label maps (default: 16)")
     parser.add_argument(
         "--size",
         metavar="HxW",
         type=size,
         default=(192, 256),
-        help="of the masks, best that of the crops the stage was trained on (default: 192x256)",
+        help="of the masks, best the crop size of the stage token_prior (default: 192x256)",
     )
     parser.add_argument(
-        "--rounds", metavar="R", type=positive, default=12, help="in how many rounds to settle tokens (default: 12)"
+        "--rounds", metavar="R", type=positive, default=12, help="number of rounds that settle tokens (default: 12)"
     )
     parser.add_argument(
         "--temperature", metavar="T", type=above_zero, default=1.0, help="below 1 they are more alike (default: 1)"

@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from PIL import Image
+
+from gss.io.pillow import open_image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -221,7 +222,7 @@ def decoded_bytes(pairs: Iterable[Pair], limit: float = float("inf")) -> int:
     """
     total = 0
     for pair in pairs:
-        with Image.open(pair.image) as image:
+        with open_image(pair.image) as image:
             total += 4 * image.width * image.height
         if total > limit:
             break

@@ -1,1 +1,1 @@
-"""Files: whole or not there; images, label maps and pictures of them, one reader each."""
+"""Files that are complete or not there; images, label maps and pictures of them, with one reader each."""

@@ -1,7 +1,4 @@
-"""Files that are either whole or not there: written to a temporary name, flushed to the disk, renamed.
-
-Torch-free, so that everything in the package can use it.
-"""
+"""Files that are complete or not there: written to a temporary name, flushed to the disk, renamed. Torch-free."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from typing import Any
 
 PathLike = str | os.PathLike[str]
 
-# .NAME.0f3a9c21.tmp.SUFFIX: hidden, so that no folder listing takes it for data; the suffix stays, since libraries
+# .NAME.0f3a9c21.tmp.SUFFIX: hidden, so that no folder listing takes it for data. The suffix stays, since libraries
 # choose a format by it.
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp(\.[^.]*)?")
 
@@ -26,20 +23,28 @@ _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp(\.[^.]*)?")
 def replace_file(path: PathLike, *, durable: bool = True) -> Iterator[Path]:
     """The name of a temporary file beside `path`, which becomes `path` when the block ends without an error.
 
-        with replace_file("model.pt") as temporary:
-            torch.save(state, temporary)
-
     A process killed at any moment leaves the old file or the new one, never a part of one; after an error the old file
     stays. Parent folders are made. The file gets the mode that the umask gives new files, whatever the writer chose.
-    With `durable` the same holds for a power failure, at some milliseconds a file: too much for thousands of pictures.
+
+    Args:
+        path: the file to write.
+        durable: also keep the promise through a power failure. It takes some milliseconds a file, too much for
+            thousands of pictures.
 
     Raises:
         OSError: the folder cannot be written.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "notes.txt"
+    >>> with replace_file(target) as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> target.read_text()
+    'whole'
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
-    # some writers make their own private file (0600); this one tells what the umask allows, without changing the umask
+    # Some writers make a private file (0600) of their own. This file tells the umask without changing it.
     with temporary.open("xb") as file:
         mode = os.fstat(file.fileno()).st_mode & 0o777
     try:
@@ -63,12 +68,12 @@ def write_bytes(path: PathLike, data: bytes) -> None:
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Write a whole UTF-8 file with the line ends that `text` has, see `replace_file`."""
+    """Write a whole UTF-8 file with the line ends of `text`, see `replace_file`."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def remove_leftovers(folder: PathLike) -> None:
-    """Delete the temporary files that a killed process left in `folder`; nothing may be writing there."""
+    """Delete the temporary files that a killed process left in `folder`. No process may be writing there."""
     if Path(folder).is_dir():
         for file in Path(folder).iterdir():
             if _TEMPORARY.fullmatch(file.name):
@@ -85,13 +90,20 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_json(path: str | os.PathLike[str], values: Any) -> None:
-    """Writes values as JSON, under the final name only once complete; parent folders are made. See `to_json`."""
+def write_json(path: PathLike, values: Any) -> None:
+    """Write values as a whole JSON file, see `to_json` and `replace_file`."""
     write_text(path, to_json(values) + "\n")
 
 
 def to_json(values: Any) -> str:
-    """Values as indented JSON. NaN and infinity, which JSON lacks, become null; paths become strings."""
+    """Values as indented JSON. NaN and infinity, which JSON lacks, become null; paths become strings.
+
+    >>> print(to_json({"mIoU": math.nan, "run": Path("runs")}))
+    {
+      "mIoU": null,
+      "run": "runs"
+    }
+    """
     return json.dumps(_plain(values), indent=2, ensure_ascii=False, allow_nan=False)
 
 

@@ -1,10 +1,8 @@
-"""Photos: every kind of image that a user may pass, as uint8 RGB tensors; the one image reader of the package."""
+"""Photos: every kind of image that a user may pass, as uint8 RGB tensors."""
 
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,23 +12,26 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from gss.io.files import PathLike, replace_file
+from gss.io.files import PathLike
+from gss.io.pillow import UnreadableFile, load_image, open_image, save_image
 
-# Pillow raises one of these, depending on the place of the damage in the file.
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Image.DecompressionBombError)
-
-
-class UnreadableFile(OSError):
-    """The file exists but is not a complete image."""
+__all__ = ["UnreadableFile", "image_to_tensor", "read_image", "save_image", "to_image", "to_images"]
 
 
 def to_image(source: Any) -> Tensor:
-    """A path, PIL image, uint8 array (H, W, 3) or (H, W), or uint8 tensor (3, H, W) -> uint8 tensor (3, H, W) RGB.
+    """An image of any kind as a uint8 tensor (3, H, W) RGB.
 
-    Paths and PIL images come upright (an EXIF orientation is applied) and without alpha.
+    Args:
+        source: a path, PIL image, uint8 array (H, W, 3) or (H, W), or uint8 tensor (3, H, W). Paths and PIL images
+            come upright (an EXIF orientation is applied) and without alpha.
 
-    Raises TypeError for another type or dtype, ValueError for another shape, an empty image or more than 8 bits a
-    channel, and for paths what `read_image` raises.
+    Raises:
+        TypeError: another type or dtype.
+        ValueError: another shape, an empty image, or more than 8 bits a channel.
+        FileNotFoundError, UnreadableFile: a path without a complete image.
+
+    >>> to_image(np.array([[7, 9]], np.uint8)).tolist()
+    [[[7, 9]], [[7, 9]], [[7, 9]]]
     """
     if isinstance(source, (str, os.PathLike)):
         return read_image(Path(source))
@@ -55,11 +56,24 @@ def to_image(source: Any) -> Tensor:
 
 
 def to_images(source: Any) -> tuple[list[Tensor], list[str | None], bool]:
-    """(images, names, whether `source` was one image): a single image, a list of them, or a tensor (B, 3, H, W).
+    """One or several images as tensors, with their names.
 
     The name of a path is its stem. Without a path a single image has None; members of a list or batch are called
     image_000, image_001 and so on by their place. Where two paths have one stem, their places are added to it: saving
     one result never overwrites another.
+
+    Args:
+        source: an image as `to_image` takes it, a list of them, or a uint8 tensor (B, 3, H, W).
+
+    Returns:
+        (images, names, whether `source` was one image).
+
+    Raises:
+        TypeError, ValueError, FileNotFoundError, UnreadableFile: as `to_image`.
+
+    >>> images, names, single = to_images(torch.zeros(2, 3, 4, 6, dtype=torch.uint8))
+    >>> len(images), names, single
+    (2, ['image_000', 'image_001'], False)
     """
     many = isinstance(source, (list, tuple)) or (isinstance(source, Tensor) and source.ndim == 4)
     sources = list(source) if many else [source]
@@ -75,42 +89,32 @@ def to_images(source: Any) -> tuple[list[Tensor], list[str | None], bool]:
 def read_image(path: PathLike) -> torch.Tensor:
     """A photo as uint8 (3, H, W) RGB, upright (an EXIF orientation is applied), alpha dropped.
 
-    Raises FileNotFoundError, UnreadableFile for damaged files, ValueError for images of more than 8 bits a channel.
+    Raises:
+        FileNotFoundError: no such file.
+        UnreadableFile: a damaged file.
+        ValueError: more than 8 bits a channel.
     """
     with open_image(path) as image:
         return image_to_tensor(image, str(path))
 
 
 def image_to_tensor(image: Image.Image, name: str = "image") -> torch.Tensor:
-    """A Pillow image, opened or made in memory, as `read_image` gives it; `name` begins the message of an error.
+    """A Pillow image, opened or made in memory, as uint8 (3, H, W) RGB, upright; `name` begins the messages of errors.
 
-    Raises UnreadableFile where its file is damaged, ValueError for images of more than 8 bits a channel.
+    Raises:
+        UnreadableFile: its file is damaged.
+        ValueError: more than 8 bits a channel.
+
+    >>> image_to_tensor(Image.new("L", (2, 1), 7)).shape
+    torch.Size([3, 1, 2])
     """
-    if image.mode.startswith(("I", "F")):
-        raise ValueError(f"{name}: expected an image of 8 bits a channel, got mode {image.mode}")
+    require_8_bits(name, image)
     load_image(name, image)
     pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def save_image(path: PathLike, image: Image.Image) -> None:
-    """Saves a Pillow image under its final name only once it is complete; the suffix decides the format."""
-    # Not synced to disk: a picture lost to a power cut can be made again, and the wait is 8 ms a file.
-    with replace_file(path, durable=False) as temporary:
-        image.save(temporary)
-
-
-def open_image(path: PathLike) -> Image.Image:
-    try:
-        return Image.open(path)
-    except FileNotFoundError:
-        raise
-    except _DECODING_ERRORS as error:
-        raise UnreadableFile(f"{path}: cannot be read as an image ({error})") from error
-
-
-def load_image(path: PathLike, image: Image.Image) -> None:
-    try:
-        image.load()
-    except _DECODING_ERRORS as error:
-        raise UnreadableFile(f"{path}: cannot be read as an image ({error})") from error
+def require_8_bits(name: str, image: Image.Image) -> None:
+    """Raises ValueError for a Pillow image of more than 8 bits a channel; `name` begins the message."""
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"{name}: expected an image of 8 bits a channel, got mode {image.mode}")

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from gss.io.files import PathLike
-from gss.io.images import load_image, open_image, save_image
+from gss.io.pillow import load_image, open_image, raw_mode, save_image
 from gss.palette import Palette
 
-# What ids become that a data set does not have; no palette has that many classes that this could be one.
+# The value of ids that a data set does not have. No palette has so many classes.
 NO_ID = 254
 
 
@@ -29,15 +29,21 @@ class ColorMask(ValueError):
 
 
 def read_label(path: PathLike, palette: Palette | None = None, remap: torch.Tensor | None = None) -> torch.Tensor:
-    """A label map as uint8 (H, W): class ids, 255 = ignore. With a palette, ids outside it are refused.
+    """Read a label map as uint8 (H, W): class ids, 255 = ignore.
 
-    `remap`, uint8 (256,), is the class id of each id that can stand in the file, see `remap_table`.
+    Args:
+        path: an 8-bit index image, grey or with a colour table.
+        palette: if given, ids outside it are refused.
+        remap: uint8 (256,), the class id of each id that can stand in the file, see `remap_table`.
 
-    Raises FileNotFoundError, UnreadableFile for damaged files, ColorMask for RGB files, ValueError for other modes and
-    for ids that are no class of the palette.
+    Raises:
+        FileNotFoundError: no such file.
+        UnreadableFile: a damaged file.
+        ColorMask: an RGB file.
+        ValueError: another mode, or ids that are no class of the palette.
     """
     with open_image(path) as image:
-        mode, raw_mode = image.mode, _raw_mode(image)
+        mode, stored_as = image.mode, raw_mode(image)
         load_image(path, image)
         if mode in ("RGB", "RGBA"):
             message = (
@@ -47,8 +53,10 @@ def read_label(path: PathLike, palette: Palette | None = None, remap: torch.Tens
             )
             raise ColorMask(message, np.array(image.convert("RGB")))
         # Grey PNGs of 1, 2 or 4 bits are stretched to 0..255 by image libraries, so their values are no longer ids.
-        if mode not in ("L", "P") or (mode == "L" and raw_mode != "L"):
-            raise ValueError(f"{path}: expected an 8-bit index PNG (mode L or P), got mode {mode} stored as {raw_mode}")
+        if mode not in ("L", "P") or (mode == "L" and stored_as != "L"):
+            raise ValueError(
+                f"{path}: expected an 8-bit index PNG (mode L or P), got mode {mode} stored as {stored_as}"
+            )
         labels = np.array(image)
     if palette is not None:
         unknown = outside_palette(labels, palette, remap)
@@ -65,8 +73,16 @@ def read_label(path: PathLike, palette: Palette | None = None, remap: torch.Tens
 def remap_table(ids: Mapping[int, int], default: int = NO_ID) -> torch.Tensor:
     """A look-up table, uint8 (256,), from the ids in a file to class ids; 255 stays 255 unless `ids` has it.
 
-    Other ids get `default`: 255 where a data set has ids that no class stands for, `NO_ID` where it has no such ids, so
-    that they are reported and not ignored. Raises ValueError for ids outside 0..255.
+    Args:
+        ids: class ids by stored id.
+        default: the class id of all other stored ids: 255 where a data set has ids without a class, `NO_ID` where it
+            has no other ids, so that they are reported and not ignored.
+
+    Raises:
+        ValueError: ids outside 0..255.
+
+    >>> remap_table({7: 0, 8: 1}, default=255)[[7, 8, 9, 255]].tolist()
+    [0, 1, 255, 255]
     """
     table = torch.full((256,), default, dtype=torch.uint8)
     table[255] = 255
@@ -78,10 +94,18 @@ def remap_table(ids: Mapping[int, int], default: int = NO_ID) -> torch.Tensor:
 
 
 def write_label(path: PathLike, labels: torch.Tensor, palette: Palette) -> None:
-    """Writes uint8 (H, W) class ids as a mode P PNG: the index is the class id, the colour table shows the palette.
+    """Write class ids as a mode P PNG: the index is the class id, the colour table shows the palette.
 
-    Reading back gives the ids; any image viewer shows the colours (255 as the ignore colour). Raises TypeError or
-    ValueError for another dtype or shape and for ids outside the palette.
+    Reading back gives the ids; any image viewer shows the colours (255 as the ignore colour).
+
+    Args:
+        path: the file to write.
+        labels: uint8 (H, W), class ids and 255.
+        palette: gives the colours.
+
+    Raises:
+        TypeError: another dtype.
+        ValueError: another shape, or ids outside the palette.
     """
     if labels.dtype != torch.uint8:
         raise TypeError(f"labels: expected uint8, got {labels.dtype}")
@@ -99,8 +123,16 @@ def write_label(path: PathLike, labels: torch.Tensor, palette: Palette) -> None:
 def rgb_to_labels(image: torch.Tensor, palette: Palette) -> torch.Tensor:
     """A colour mask uint8 (3, H, W) as class ids uint8 (H, W), by exact colour; the ignore colour becomes 255.
 
-    Where a class has the ignore colour, the class wins. Raises ValueError listing colours that are not in the palette,
-    with their pixel counts (JPEG masks and resized masks have such colours).
+    Where a class has the ignore colour, the class wins.
+
+    Raises:
+        ValueError: another dtype or shape, or colours that are not in the palette, listed with their pixels (JPEG masks
+            and resized masks have such colours).
+
+    >>> palette = Palette("two", ("sky", "car"), ((0, 0, 200), (200, 0, 0)))
+    >>> mask = torch.tensor([[200, 0, 0], [0, 0, 200], [0, 0, 0]], dtype=torch.uint8).T[:, None]
+    >>> rgb_to_labels(mask, palette).tolist()
+    [[1, 0, 255]]
     """
     if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"image: expected uint8 (3, H, W), got {image.dtype} {tuple(image.shape)}")
@@ -135,10 +167,3 @@ def unknown_colors(rgb: np.ndarray, palette: Palette) -> list[tuple[tuple[int, i
 def _pack(rgb: np.ndarray) -> np.ndarray:
     wide = rgb.astype(np.uint32)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-
-
-def _raw_mode(image: Image.Image) -> str:
-    """How the file stores a pixel, e.g. "L;4" for four bits; Pillow keeps it beside the decoder's arguments."""
-    tiles = getattr(image, "tile", None)
-    arguments = tiles[0][3] if tiles else image.mode
-    return str(arguments[0] if isinstance(arguments, tuple) else arguments)

@@ -1,9 +1,8 @@
-"""Pictures of what the model does: photo, tokens, maskige, classes and margin, drawn with Pillow alone."""
+"""Pictures of labels, tokens and margins, drawn with Pillow alone."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,15 +10,12 @@ from PIL import Image, ImageFont
 
 from gss.palette import Palette
 
-if TYPE_CHECKING:
-    pass
-
 GAP = 16
 BACKGROUND = (255, 255, 255)
 INK = (32, 36, 44)
 FAINT_INK = (110, 116, 128)
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
-# Black over violet and orange to pale yellow: brightness rises evenly, so the map also reads in grey.
+# From black over violet and orange to pale yellow. Brightness rises evenly, so the map also reads in grey.
 MARGIN_RAMP = ((4, 3, 18), (66, 16, 102), (147, 40, 98), (221, 82, 58), (249, 157, 34), (252, 247, 190))
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -31,14 +27,26 @@ def to_pillow(image: torch.Tensor) -> Image.Image:
 
 
 def colorize(labels: torch.Tensor, palette: Palette) -> Image.Image:
-    """Labels uint8 (H, W) in the palette's colours; labels without a class get the ignore colour."""
+    """Labels uint8 (H, W) in the palette's colours; labels without a class get the ignore colour.
+
+    >>> palette = Palette("two", ("sky", "car"), ((0, 0, 200), (200, 0, 0)))
+    >>> colorize(torch.tensor([[1, 255]], dtype=torch.uint8), palette).getpixel((0, 0))
+    (200, 0, 0)
+    """
     return Image.fromarray(palette.color_table()[to_array(labels)])
 
 
 def overlay(image: torch.Tensor, labels: torch.Tensor, palette: Palette, alpha: float = 0.55) -> Image.Image:
-    """The photo uint8 (3, H, W) with the classes of labels uint8 (H, W) blended over it and thin borders between them.
+    """A photo with the colours of its classes blended over it and thin borders between them.
 
-    `alpha` is the weight of the colours, 0 (photo only) to 1 (colours only). Pixels without a class stay as they are.
+    Args:
+        image: uint8 (3, H, W).
+        labels: uint8 (H, W); pixels without a class keep the photo's colour.
+        palette: gives the colours.
+        alpha: the weight of the colours, 0 (photo only) to 1 (colours only).
+
+    Raises:
+        ValueError: `alpha` out of range, or labels of another size.
     """
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha}")
@@ -50,8 +58,11 @@ def overlay(image: torch.Tensor, labels: torch.Tensor, palette: Palette, alpha: 
 def token_mosaic(tokens: torch.Tensor) -> Image.Image:
     """Tokens (ht, wt) as an image of one pixel a token; a token id always has the same colour.
 
-    Multiples of the golden ratio spread over the colour circle without ever meeting, so that neighbouring ids, which
-    mean nothing to each other, look different.
+    Multiples of the golden ratio spread evenly over the colour circle, so neighbouring ids, which are unrelated, look
+    different.
+
+    >>> token_mosaic(torch.tensor([[0, 1, 0]])).size
+    (3, 1)
     """
     ids = tokens.detach().cpu().numpy().astype(np.float64)
     hue = (ids * GOLDEN_RATIO) % 1.0
@@ -64,8 +75,11 @@ def token_mosaic(tokens: torch.Tensor) -> Image.Image:
 def margin_map(margin: torch.Tensor, maximum: float | None = None) -> tuple[Image.Image, float]:
     """The margin (H, W) as an image, dark where the decision is unsure, and the value of the brightest colour.
 
-    That value is `maximum`, or the 95th percentile of the finite margins; larger margins, infinite ones too, look the
-    same. NaN is drawn as 0.
+    The brightest colour stands for `maximum`, or for the 95th percentile of the finite margins, and for everything
+    above. NaN is drawn as 0.
+
+    >>> margin_map(torch.tensor([[0.0, 8.0]]), 4.0)[0].getpixel((1, 0))
+    (252, 247, 190)
     """
     values = np.nan_to_num(to_array(margin).astype(np.float64), nan=0.0, posinf=np.inf)
     if maximum is None:
@@ -88,6 +102,7 @@ def contact_sheet(maps: torch.Tensor, palette: Palette) -> Image.Image:
 
 
 def blend_classes(photo: Image.Image, labels: np.ndarray, palette: Palette, alpha: float) -> Image.Image:
+    """`overlay` of a Pillow photo and labels uint8 (H, W)."""
     pixels = np.asarray(photo).astype(np.float32)
     classes = np.asarray(colorize(torch.from_numpy(labels.copy()), palette)).astype(np.float32)
     weight = np.where(labels < palette.num_classes, alpha, 0.0)[..., None].astype(np.float32)

@@ -14,8 +14,8 @@ Progress = Callable[[int, int], None]
 def progress_bar(description: str) -> Iterator[Progress]:
     """A progress bar on standard error. Nothing is shown where standard error is not a terminal.
 
-    with progress_bar("evaluating") as progress:
-        evaluate(model, dataset, progress)
+    >>> with progress_bar("evaluating") as progress:
+    ...     progress(1, 2)
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn

@@ -13,8 +13,11 @@ WEIGHT_BITS = 11
 def fit_box(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
     """The largest size of the same aspect ratio inside the box, long side along long side: (height, width).
 
-    An upright image thus fits into a box that lies. The factor is min(long / long, short / short), a side becomes
-    int(side * factor + 0.5), the official rule, and at least 1.
+    The orientation of the box does not matter. The factor is min(long / long, short / short), and a side becomes
+    int(side * factor + 0.5), the rule of the official code, and at least 1.
+
+    >>> fit_box((480, 640), (512, 2048))
+    (512, 683)
     """
     factor = min(max(box) / max(size), min(box) / min(size))
     height, width = (max(int(side * factor + 0.5), 1) for side in size)
@@ -22,11 +25,20 @@ def fit_box(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
 
 
 def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear with half-pixel centres and without antialiasing, (B, 3, H, W) -> (B, 3, height, width), same dtype.
+    """Bilinear resize with half-pixel centres and without antialiasing.
 
-    uint8 images come out as OpenCV's INTER_LINEAR makes them, bit for bit, since the official weights were trained and
-    tested on its output: its fixed-point arithmetic rounds about one value in eight differently from the exact result,
-    by 1. Other dtypes are floating point. The image itself is returned where it has the size already.
+    uint8 images equal those of OpenCV's INTER_LINEAR, bit for bit, since the official weights were trained and tested
+    on its output. Its fixed-point arithmetic rounds about one value in eight differently from the exact result, by 1.
+
+    Args:
+        images: (B, 3, H, W), uint8 or floating.
+        size: (height, width).
+
+    Returns:
+        (B, 3, height, width) of the dtype of `images`; `images` itself where it has the size already.
+
+    >>> resize_images(torch.tensor([[[[0.0, 1.0]]]]), (1, 4)).flatten().tolist()
+    [0.0, 0.25, 0.75, 1.0]
     """
     if tuple(images.shape[-2:]) == tuple(size):
         return images
@@ -37,7 +49,7 @@ def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
     across = pixels[..., low] * ((1 << WEIGHT_BITS) - weight) + pixels[..., high] * weight
     low, high, weight = _neighbours(images.shape[-2], size[0], images.device)
     weight = weight[:, None]
-    # Dropping 4 bits here and 16 of each product below, before they are added, is what makes the rounding OpenCV's.
+    # OpenCV drops 4 bits here and 16 of each product below before adding them; the rounding depends on it.
     across = across >> 4
     top = (across[..., low, :] * ((1 << WEIGHT_BITS) - weight)) >> 16
     bottom = (across[..., high, :] * weight) >> 16

@@ -25,8 +25,7 @@ from gss.io.pictures import (
 from gss.palette import Palette
 
 PANEL_WIDTH = (320, 640)  # narrower photos are enlarged to the first, wider ones reduced to the second
-
-PANEL_HEIGHT = 960  # what is higher then is reduced, whatever its width
+PANEL_HEIGHT = 960  # higher photos are reduced to it, whatever their width
 
 
 def strip(
@@ -41,9 +40,17 @@ def strip(
 ) -> Image.Image:
     """The pictures of a prediction side by side, each with a title and a caption.
 
-    Photo, tokens, maskige, overlay with a legend of the classes in it, margin, certainty (as exp(-H), 1 over the number
-    of equally likely classes). Panels have the photo's aspect ratio and fit into 640 x 960 pixels; those for which the
-    result has no data are left out.
+    The panels are photo, tokens, maskige, overlay with a legend of its classes, margin, and certainty as exp(-H), 1
+    over the number of equally likely classes. They have the photo's aspect ratio and fit into 640 x 960 pixels.
+
+    Args:
+        image: uint8 (3, H, W).
+        labels: uint8 (H, W).
+        margin: float (H, W).
+        palette: gives colours and class names.
+        tokens: (ht, wt), or None to leave the panel out; so for the next two.
+        maskige: uint8 (3, h, w).
+        certainty: float (H, W), minus the entropy in nats.
     """
     height, width = image.shape[1:]
     size = _panel_size(width, height)
@@ -60,7 +67,7 @@ def strip(
         panels.append(_Panel("tokens", mosaic, [f"{columns} x {rows} tokens", f"{distinct} different codes"]))
     if maskige is not None:
         painted = to_pillow(maskige).resize(size, Image.Resampling.NEAREST)
-        panels.append(_Panel("maskige", painted, ["what the tokens decode to"]))
+        panels.append(_Panel("maskige", painted, ["the decoded tokens"]))
     panels.append(
         _Panel("overlay", blend_classes(photo, classes, palette, 0.55), [], _legend(labels, palette, column_width))
     )
@@ -134,7 +141,7 @@ def _legend(labels: torch.Tensor, palette: Palette, width: int) -> Image.Image:
 
 
 def _scale_bar(brightest: str, width: int) -> Image.Image:
-    """The colours of `margin_map` from 0 (unsure) to the brightest one, and what that stands for."""
+    """The colours of `margin_map` from 0 (unsure) to the brightest one, and the value of the brightest."""
     font, bar_height = font_of_size(14), 12
     image = Image.new("RGB", (width, bar_height + 26), BACKGROUND)
     colours = ramp(np.linspace(0.0, 1.0, width)[None].repeat(bar_height, axis=0))

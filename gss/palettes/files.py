@@ -79,9 +79,9 @@ def _write_json(path: Path, palette: Palette) -> None:
 
 
 def _read_table(path: Path, count: int | None) -> Palette:
-    from PIL import Image
+    from gss.io.pillow import open_image
 
-    with Image.open(path) as image:
+    with open_image(path) as image:
         if image.mode != "P":
             raise ValueError(f"{path}: expected an index PNG (mode P), which has a colour table, got mode {image.mode}")
         values = image.getpalette("RGB") or []

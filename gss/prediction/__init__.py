@@ -1,1 +1,1 @@
-"""How sure a prediction is: certainty and margin, calibrated, and how well they find errors."""
+"""Predictions beyond one label map: hypotheses, masks without an image, calibration, and painted pictures."""

@@ -1,9 +1,9 @@
-"""From the certainty or the margin of a decision to the probability that it is right.
+"""The probability that a decision is right, from its certainty or its margin.
 
-Both order the pixels of an image by how sure they are, but are no probability: a certainty is minus an entropy, a
-margin a distance in colour levels, or a difference of probabilities of a network that is too sure of itself. Two
-numbers fitted on labelled pixels, slope and intercept of a logistic curve, make them one (Platt, "Probabilistic outputs
-for support vector machines", 1999).
+Both order the pixels of an image by how sure they are, but neither is a probability: a certainty is minus an entropy, a
+margin is a distance in colour levels or a difference of probabilities of an overconfident network. The slope and
+intercept of a logistic curve, fitted on labelled pixels, turn them into one (Platt, "Probabilistic outputs for support
+vector machines", 1999).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from gss.prediction.histogram import Levels
 FILE = "calibration.json"
 BINS = 15  # of the calibration error
 
-# What of a `Result` is calibrated, and what it is measured in: certainties in nats, margins in their own units.
+# The part of a `Result` that is calibrated, and its unit: nats for certainties, levels or probability for margins.
 Score = Literal["certainty", "margin"]
 Unit = MarginUnit | Literal["nats"]
 UNITS: tuple[Unit, ...] = ("levels", "probability", "nats")
 
-# Nearer to 1 than 2^-24 there is no float32 probability; 256 classes that are equally likely have an entropy of 5.5.
+# No float32 probability is nearer to 1 than 2^-24; 256 equally likely classes have an entropy of 5.5.
 SMALLEST_ENTROPY = 2.0**-24
 LARGEST_ENTROPY = 8.0
 
@@ -39,9 +39,13 @@ LARGEST_ENTROPY = 8.0
 class Calibration:
     """confidence = sigmoid(slope * feature(score) + intercept).
 
-    `unit` is that of the scores it was fitted on, and tells which they were: certainties are in nats, margins in levels
-    or probability. `weights` is the digest of the weights that made them, see
-    `gss.training.checkpoint.weights_digest`; other weights need their own fit.
+    slope, intercept: the two fitted numbers.
+    unit: the unit of the scores it was fitted on: nats (certainties), levels or probability (margins).
+    weights: the digest of the weights that gave the scores, see `gss.training.checkpoint.weights_digest`; other weights
+        need a fit of their own.
+
+    >>> Calibration(1.0, 0.0, "nats").confidence(torch.tensor([-0.6931])).round(decimals=3).tolist()
+    [0.5]
     """
 
     slope: float
@@ -51,20 +55,20 @@ class Calibration:
 
     @property
     def score(self) -> Score:
-        """What of a `Result` it reads."""
+        """The part of a `Result` that it reads."""
         return "certainty" if self.unit == "nats" else "margin"
 
     def confidence(self, score: Tensor) -> Tensor:
-        """Scores of any shape -> the probability that each decision is right, float32. NaN counts as the least sure."""
+        """The probability that each decision is right, float32, of the shape of `score`. NaN is the least sure."""
         return torch.sigmoid(self.slope * feature(score, self.unit) + self.intercept).float()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes it as JSON."""
+        """Write it as JSON."""
         write_text(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
-        """Raises FileNotFoundError, and ValueError for a file that holds no calibration."""
+        """Read the JSON that `save` wrote. Raises FileNotFoundError, and ValueError for other contents."""
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             found = cls(**values)
@@ -77,19 +81,18 @@ class Calibration:
 
 
 def feature(score: Tensor, unit: Unit) -> Tensor:
-    """What the logistic curve is straight in, float64.
+    """The input of the logistic curve for scores in `unit`, float64. docs/confidence.md compares it with others.
 
-    For a certainty -H the log-odds of exp(-H), the probability of each of exp(H) classes that are equally likely;
-    slope 1 and intercept 0 then leave that reading as it is. It was the likeliest of -H, -sqrt(H), exp(-H) and this on
-    CamVid and on generated scenes (benchmarks/confidence_study.py).
+    nats: the log-odds of exp(-H) for a certainty -H. exp(-H) is the probability of each of exp(H) equally likely
+        classes; slope 1 and intercept 0 leave it as it is.
+    levels: m^2 for a margin m. If painted colours scatter evenly around the right one, the log-odds of the nearest
+        colour against the second are proportional to the difference of their squared distances. That is m times twice
+        the distance between the two colours, and most pixels are painted so well that m is about half that distance.
+    probability: log((1 + m) / (1 - m)) for a lead m, the log-odds of the best class against the second where there are
+        no others; slope 1 and intercept 0 leave a softmax as it is.
 
-    For a margin m in levels its square. If painted colours scatter evenly around the right one, the log-odds of the
-    nearest colour against the second are proportional to the difference of their squared distances, which is m times
-    twice the distance between the two colours, and most pixels are painted so well that m is about half that distance.
-    m^2 was likelier than m, sqrt(m) and log(1 + m) on CamVid and on generated scenes (benchmarks/confidence_study.py).
-
-    For a lead m in probability log((1 + m) / (1 - m)), the log-odds of the best class against the second where there
-    are no others; slope 1 and intercept 0 then leave a softmax as it is.
+    >>> feature(torch.tensor([0.0, 3.0]), "levels").tolist()
+    [0.0, 9.0]
     """
     if unit == "nats":
         entropy = -score.double().nan_to_num(nan=-LARGEST_ENTROPY)
@@ -101,11 +104,14 @@ def feature(score: Tensor, unit: Unit) -> Tensor:
 
 
 def uncalibrated(score: Tensor, unit: Unit, reach: float) -> Tensor:
-    """The plain reading of a score as a probability, float64.
+    """A score read as a probability without any fit, float64.
 
-    Of a certainty -H it is exp(-H). Of a margin 1/2 at 0, rising evenly to 1, which is reached at a lead of 1, or in
-    levels at `reach`, half the distance of the palette's two closest colours: the margin of a pixel that has exactly
-    the colour of one of the two.
+    A certainty -H becomes exp(-H). A margin becomes 1/2 at 0 and rises evenly to 1, at a lead of 1 in probability or at
+    `reach` in levels. `reach` is half the distance of the palette's two closest colours, the margin of a pixel that has
+    exactly the colour of one of the two.
+
+    >>> uncalibrated(torch.tensor([0.0, 5.0, 20.0]), "levels", 10.0).tolist()
+    [0.5, 0.75, 1.0]
     """
     if unit == "nats":
         return score.double().clamp_max(0).exp()
@@ -113,9 +119,15 @@ def uncalibrated(score: Tensor, unit: Unit, reach: float) -> Tensor:
 
 
 def fit_calibration(levels: Levels, unit: Unit, weights: str = "") -> Calibration:
-    """The two numbers under which the right and wrong pixels are most likely; `levels` counts them by score.
+    """Fit slope and intercept by maximum likelihood on the right and wrong pixels that `levels` counts by score.
 
-    Raises ValueError where there are no pixels.
+    Raises:
+        ValueError: no pixels.
+
+    >>> levels = Levels(torch.tensor([0.0, 2.0]), torch.tensor([500.0, 900.0]), torch.tensor([500.0, 100.0]))
+    >>> fitted = fit_calibration(levels, "levels")
+    >>> [round(value, 2) for value in fitted.confidence(torch.tensor([0.0, 2.0])).tolist()]
+    [0.5, 0.9]
     """
     slope, intercept = fit_logistic(feature(levels.score, unit)[:, None], levels.right, levels.wrong).tolist()
     return Calibration(slope, intercept, unit, weights)
@@ -124,15 +136,19 @@ def fit_calibration(levels: Levels, unit: Unit, weights: str = "") -> Calibratio
 def fit_logistic(features: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
     """Logistic regression by maximum likelihood.
 
-    Each pixel counts a little for the other side too, as in Platt (1999): (n + 1) / (n + 2) for its own. That changes
-    nothing for many pixels, and keeps the numbers finite where every pixel is right or the two sides do not overlap.
+    As in Platt (1999), each pixel counts (n + 1) / (n + 2) for its own side and the rest for the other, n being the
+    pixels of its side. That changes nothing for many pixels, and keeps the numbers finite where every pixel is right
+    or the two sides do not overlap.
 
     Args:
-        features: (N, F), one row a group of pixels.
-        right, wrong: (N,) pixels in each group.
+        features: (N, F), one row for each group of pixels.
+        right, wrong: (N,), the pixels in each group.
 
     Returns:
         (F + 1,) float64: the slopes, then the intercept.
+
+    Raises:
+        ValueError: no pixels.
     """
     rights, wrongs = right.double().sum(), wrong.double().sum()
     total = rights + wrongs
@@ -141,7 +157,7 @@ def fit_logistic(features: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
     for_right, for_wrong = (rights + 1) / (rights + 2), (wrongs + 1) / (wrongs + 2)
     positive = (right * for_right + wrong * (1 - for_wrong)) / total
     negative = (wrong * for_wrong + right * (1 - for_right)) / total
-    # The optimiser takes features of one size to the minimum in a few steps, whatever they were measured in.
+    # Features of unit variance take the optimiser to the minimum in a few steps, whatever their units.
     x = features.double()
     share = ((right + wrong) / total)[:, None]
     mean = (share * x).sum(0)
@@ -171,11 +187,19 @@ def calibration_error(
 ) -> float | None:
     """Expected calibration error: mean of |accuracy - confidence| over bins of confidence, weighted by their pixels.
 
-    Bins are equally wide (Guo et al., "On calibration of modern neural networks", 2017), or hold equally many pixels
-    as far as levels are not torn apart: a level lies in the bin of its middle pixel. None without pixels.
-
     Args:
-        confidence: (N,) in 0..1, of each level.
+        levels: right and wrong pixels by score.
+        confidence: (N,) in 0..1, the confidence of each level.
+        spacing: "width" for bins of equal width (Guo et al., "On calibration of modern neural networks", 2017), "mass"
+            for bins of about equally many pixels: a level lies in the bin of its middle pixel as a whole.
+        bins: the number of bins.
+
+    Returns:
+        The error, None without pixels.
+
+    >>> levels = Levels(torch.tensor([0.0, 1.0]), torch.tensor([5.0, 9.0]), torch.tensor([5.0, 1.0]))
+    >>> round(calibration_error(levels, torch.tensor([0.5, 1.0])), 3)
+    0.05
     """
     pixels = levels.right + levels.wrong
     if len(pixels) == 0:

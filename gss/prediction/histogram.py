@@ -1,8 +1,8 @@
 """Right and wrong pixels counted by a score: constant memory for any number of pixels, and no sort.
 
-A score says how sure a decision is, larger is surer. Everything that only asks for the order of the pixels is read off
-the counts: how well the score finds errors (AUROC), and what is left in error when the unsure pixels are left out (risk
-and coverage; El-Yaniv and Wiener, "On the foundations of noise-free selective classification", 2010).
+A score tells how sure a decision is; larger is surer. The counts give every measure that depends on the order of the
+pixels alone: how well the score finds errors (AUROC), and the errors left when unsure pixels are left out (risk and
+coverage; El-Yaniv and Wiener, "On the foundations of noise-free selective classification", 2010).
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# A bin is a float32 without its last 14 bits: 9 bits of mantissa, so that a bin is at most 0.2 % wide at any size.
+# A bin is a float32 without its last 14 bits. That leaves 9 bits of mantissa: a bin is at most 0.2 % wide at any size.
 DROPPED_BITS = 14
 BINS = 1 << (32 - DROPPED_BITS)
 LARGEST = torch.finfo(torch.float32).max
 
 
 class Levels(NamedTuple):
-    """The scores that occur, rising: `score` (N,) float64, the middle of its bin; `right` and `wrong` (N,) float64."""
+    """The scores that occur, rising.
+
+    score: float64 (N,), the middle of each bin.
+    right, wrong: float64 (N,), the pixels of each bin.
+    """
 
     score: Tensor
     right: Tensor
@@ -27,17 +31,27 @@ class Levels(NamedTuple):
 
 
 class ScoreHistogram:
-    """Counts of right and wrong pixels, (BINS,) int64 each. Scores in one bin count as equal."""
+    """Counts of right and wrong pixels by score, int64 (BINS,) each. Scores in one bin count as equal.
+
+    >>> histogram = ScoreHistogram()
+    >>> histogram.update(torch.tensor([0.2, 0.9, 0.9]), torch.tensor([False, True, True]))
+    >>> levels = histogram.levels()
+    >>> levels.right.tolist(), levels.wrong.tolist(), auroc(levels)
+    ([0.0, 2.0], [1.0, 0.0], 1.0)
+    """
 
     def __init__(self) -> None:
         self.right = torch.zeros(BINS, dtype=torch.int64)
         self.wrong = torch.zeros(BINS, dtype=torch.int64)
 
     def update(self, score: Tensor, correct: Tensor) -> None:
-        """Adds pixels: `score` floating and `correct` bool, of one shape, on any device.
+        """Add pixels: `score` floating and `correct` bool, of one shape, on any device.
 
-        NaN counts as the least sure, infinities as the largest finite float32. Raises TypeError for other dtypes,
-        ValueError where the shapes differ.
+        NaN counts as the least sure, infinities as the largest finite float32.
+
+        Raises:
+            TypeError: other dtypes.
+            ValueError: different shapes.
         """
         if not score.is_floating_point() or correct.dtype != torch.bool:
             raise TypeError(f"score, correct: expected floating point and bool, got {score.dtype} and {correct.dtype}")
@@ -53,12 +67,17 @@ class ScoreHistogram:
         return total
 
     def levels(self) -> Levels:
+        """The scores that occur, with their pixels."""
         used = torch.nonzero(self.right + self.wrong).flatten()
         return Levels(_middle_of(used), self.right[used].double(), self.wrong[used].double())
 
 
 def auroc(levels: Levels) -> float | None:
-    """Probability that a right pixel has a higher score than a wrong one, ties counting half; None without both."""
+    """The probability that a right pixel has a higher score than a wrong one; ties count half. None without both kinds.
+
+    >>> auroc(Levels(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.0])))
+    0.875
+    """
     rights, wrongs = levels.right.sum(), levels.wrong.sum()
     if not (rights > 0 and wrongs > 0):
         return None
@@ -66,22 +85,14 @@ def auroc(levels: Levels) -> float | None:
     return float((levels.right * wrong_below).sum() / (rights * wrongs))
 
 
-class RiskCoverage(NamedTuple):
-    """`coverage` and `risk` (N,) float64: the share of pixels kept, surest first, and the share of errors in them."""
-
-    coverage: Tensor
-    risk: Tensor
-
-
-def risk_coverage(levels: Levels) -> RiskCoverage:
-    """The curve at every score that occurs: pixels of equal score are kept or left out together."""
-    kept = (levels.right + levels.wrong).flip(0).cumsum(0)
-    errors = levels.wrong.flip(0).cumsum(0)
-    return RiskCoverage(kept / kept[-1:], errors / kept)
-
-
 def risk_at(levels: Levels, coverage: float) -> float | None:
-    """Share of errors among the surest `coverage` of the pixels; of the last score the same share right and wrong."""
+    """The share of errors among the surest `coverage` (0..1) of the pixels; None without pixels.
+
+    Where only some of the pixels of equal score fit in, they count as right and wrong in equal proportion.
+
+    >>> risk_at(Levels(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]), torch.tensor([3.0, 1.0])), 0.5)
+    0.25
+    """
     pixels = (levels.right + levels.wrong).flip(0)
     wrong = levels.wrong.flip(0)
     if len(pixels) == 0:
@@ -95,9 +106,12 @@ def risk_at(levels: Levels, coverage: float) -> float | None:
 def aurc(levels: Levels) -> float | None:
     """Area under the risk-coverage curve: the mean risk over the surest 1, 2, ... all pixels; None without pixels.
 
-    Pixels of equal score come in random order, of which this is the expectation. With n of them after m others of
-    which e are wrong, and r the share of wrong ones among the n, it is the sum of (e + r i) / (m + i) for i = 1..n:
-    r n + (e - r m) (H(m + n) - H(m)), where H are the harmonic numbers.
+    Pixels of equal score are in random order, and the result is the expectation. Let n pixels of equal score follow m
+    surer ones with e errors, and let r be the share of errors among the n. Their risks sum up to (e + r i) / (m + i)
+    over i = 1..n, which is r n + (e - r m) (H(m + n) - H(m)) with the harmonic numbers H.
+
+    >>> aurc(Levels(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])))
+    0.25
     """
     pixels, wrong = (levels.right + levels.wrong).flip(0), levels.wrong.flip(0)
     if len(pixels) == 0:

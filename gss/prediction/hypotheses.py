@@ -1,7 +1,7 @@
-"""Several segmentations of one image, drawn from the prior: where they differ, the model has more than one reading.
+"""Several segmentations of one image, drawn from the prior. They differ where the model has more than one reading.
 
-Tokens are drawn cell by cell from p(token | image), as the paper's prior has them independent given the image, and a
-draw is decoded as a whole.
+Tokens are drawn cell by cell from p(token | image), since the prior takes them as independent given the image
+(arXiv 2303.11316, section 3.2). Each drawn token map is decoded as a whole.
 """
 
 from __future__ import annotations
@@ -24,23 +24,22 @@ from gss.model.views.predict import needs_scores
 from gss.model.views.windows import pad_to_alignment
 from gss.palette import Palette
 
-# Maskige pixels decoded at a time; a draw that has more is decoded alone, as `GSS.predict` does it.
-PIXELS_AT_A_TIME = 1 << 21
-
-# How often a cell's token is drawn again before the most likely one is taken.
-MOST_DRAWS = 64
+PIXELS_AT_A_TIME = 1 << 21  # maskige pixels decoded in one batch; a larger draw is decoded alone
+MOST_DRAWS = 64  # draws of a cell's token before the most likely one is taken
 
 
 @dataclass(eq=False)
 class Hypotheses:
     """S segmentations of one image.
 
-    labels: uint8 (H, W), the class that most of them give a pixel, the lowest on ties.
-    entropy: float32 (H, W), of the classes they give it, in nats: 0 where all agree, at most log(min(S, K)).
-    maps: uint8 (S, H, W), all of them.
-    tokens: int64 (S, h, w), what they were decoded from.
-    distinct: indices of some that differ most, see `farthest_first`; fewer than asked for where the rest repeat them.
-    name: the stem of the files `save` writes.
+    labels: uint8 (H, W), the most frequent class of each pixel, the lowest on ties.
+    entropy: float32 (H, W), the entropy of the classes of each pixel in nats: 0 where all agree, at most
+        log(min(S, K)).
+    maps: uint8 (S, H, W), the segmentations.
+    tokens: int64 (S, h, w), their tokens.
+    distinct: indices of maps that differ most, see `farthest_first`; fewer than asked for where the rest repeat them.
+    palette: gives the colours of the files.
+    name: the stem of the files that `save` writes.
     """
 
     labels: Tensor
@@ -52,10 +51,13 @@ class Hypotheses:
     name: str | None = None
 
     def save(self, directory: str | os.PathLike[str]) -> dict[str, Path]:
-        """Writes NAME_modal.png and NAME_hypothesis_I.png for each I in 0..len(distinct)-1, index PNGs in the palette's
-        colours, and NAME_entropy.png, black where all agree to pale yellow at the largest entropy possible.
+        """Write index PNGs NAME_modal.png and NAME_hypothesis_0.png, ..., and NAME_entropy.png.
 
-        Returns the paths by kind: "modal", "entropy", "hypothesis_0", ... The directory is made where it is missing.
+        The entropy is black where all agree and pale yellow at the largest possible entropy. The directory is made
+        where it is missing.
+
+        Returns:
+            The paths by kind: "modal", "entropy", "hypothesis_0", ...
         """
         from gss.io.pictures import margin_map
 
@@ -82,26 +84,26 @@ def sample(
 ) -> Hypotheses:
     """Draw segmentations of an image.
 
-    The tokens drawn are decoded as they are, also by a model that predicts with `decode: consensus`, which mixes the
-    codes of many tokens: its single prediction is smoother than any draw.
+    Drawn tokens are decoded as they are. A model with `decode: consensus` mixes the codes of many tokens in its
+    prediction, so its prediction is smoother than any draw.
 
     Args:
-        model: a generative one that looks at an image of this size once (no windows, scales or mirroring).
+        model: a generative model that makes one pass over an image of this size (no windows, scales or mirroring).
         image: a path, PIL image, uint8 array (H, W, 3) or uint8 tensor (3, H, W).
-        samples: S, 1 or more. The first of them are the same whatever S is.
-        temperature: > 0; the token logits are divided by it, so that draws come closer to the most likely token (below
-            1) or differ more (above).
+        samples: S, at least 1. More samples leave the first ones as they are.
+        temperature: above 0; the token logits are divided by it. Below 1 draws are closer to the most likely token,
+            above 1 they differ more.
         seed: the same seed gives the same draws on one backend of gsskernels and one device.
-        distinct: how many of the maps that differ most to name.
+        distinct: the number of maps that differ most to name.
         threshold: 0 to 1; tokens less likely than this share of the cell's most likely one are not drawn. 0 draws from
-            all, 1 the most likely alone.
+            all tokens, 1 only the most likely one.
 
     Returns:
         `Hypotheses`, on the CPU.
 
     Raises:
         TypeError: a model without tokens.
-        ValueError: a number out of range, several images, or an image that is looked at more than once.
+        ValueError: a number out of range, several images, or a model that makes more than one pass over the image.
     """
     if not isinstance(model, GSS):
         raise TypeError(f"model: expected a generative model, whose tokens can be drawn, got {type(model).__name__}")
@@ -138,9 +140,9 @@ def sample(
 def draw_tokens(
     head: TokenHead, hidden: Tensor, samples: int, temperature: float = 1.0, seed: int = 0, threshold: float = 0.0
 ) -> Tensor:
-    """hidden (1, C, h, w) of the trunk -> tokens (S, h, w) int64, each draw with a seed of its own."""
+    """Tokens int64 (S, h, w) drawn for features `hidden` (1, C, h, w) of the trunk; see `sample` for the arguments."""
     # One draw after the other: S copies of the features would cost more memory than the logits that are never stored.
-    # The draws' seeds are themselves drawn, so that seed 1 does not repeat all but one of the draws of seed 0.
+    # The seeds of the draws are drawn too: seed 1 must not repeat the draws of seed 0, shifted by one.
     weight, bias = head.weight.to(hidden.dtype), head.bias.to(hidden.dtype)
     refused = None
     if threshold > 0:
@@ -155,13 +157,15 @@ def draw_tokens(
 
 @dataclass
 class Refusal:
-    """Draws only what is likely enough, and is exact: what is refused is drawn again, and again from all tokens.
+    """Draws again the tokens that are too unlikely, from all tokens, which is exact.
 
-    Whether a token is likely enough takes its own logit and the largest, so that the logits of all V are never stored;
-    the k-th largest, for a top-k, would take all of them.
+    The test of a token takes its own logit and the largest one, so the logits of all V tokens are never stored. A
+    top-k would need all of them.
 
-    rows: (N, C), features of the cells. weight (V, C), bias (V,): of the token head. best: (N,), the likeliest tokens.
-    below: at most 0, how far below the best logit the least likely token may be.
+    rows: (N, C), features of the cells.
+    weight, bias: (V, C) and (V,), the token head.
+    best: (N,), the most likely tokens.
+    below: at most 0, the least accepted logit minus the best one.
     """
 
     rows: Tensor
@@ -174,7 +178,7 @@ class Refusal:
         self.least = self.logits(self.best) + self.below
 
     def redrawn(self, tokens: Tensor, temperature: float, seed: int) -> Tensor:
-        """tokens (N,), drawn -> (N,), those that are too unlikely drawn again, at last the most likely one."""
+        """The drawn tokens (N,) with unlikely ones drawn again; after `MOST_DRAWS` draws the most likely one."""
         tokens = tokens.clone()
         waiting = (self.logits(tokens) < self.least).nonzero()[:, 0]
         for s in _seeds(seed, MOST_DRAWS):
@@ -188,7 +192,7 @@ class Refusal:
         return tokens
 
     def logits(self, tokens: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Of one token a row: tokens (M,) and the indices of their rows, by default all -> (M,)."""
+        """Logits (M,) of one token a row: tokens (M,) and the indices (M,) of their rows, by default all rows."""
         features = self.rows if rows is None else self.rows[rows]
         return (features * self.weight[tokens]).sum(1) + self.bias[tokens]
 
@@ -199,11 +203,19 @@ def _seeds(seed: int, count: int) -> list[int]:
 
 
 def vote(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """The most frequent class of every pixel, the lowest on ties, and the entropy of the classes there (nats).
+    """The most frequent class of each pixel, the lowest on ties, and the entropy of its classes in nats.
 
-    maps (S, H, W) integers -> (H, W) of their dtype and (H, W) float32. One class after the other and only those that
-    occur: a photo has a few dozen of 150, and S x K planes never exist.
+    Args:
+        maps: (S, H, W) integers.
+
+    Returns:
+        (H, W) of the dtype of `maps`, and (H, W) float32.
+
+    >>> labels, entropy = vote(torch.tensor([[[7, 3]], [[7, 2]], [[7, 3]], [[7, 2]]]))
+    >>> labels.tolist(), [round(nats, 4) for nats in entropy[0].tolist()]
+    ([[7, 2]], [0.0, 0.6931])
     """
+    # One class at a time and only classes that occur: a photo has a few dozen of 150, and S x K planes never exist.
     samples = len(maps)
     labels = torch.zeros_like(maps[0])
     most = torch.zeros(maps[0].shape, dtype=torch.int32, device=maps.device)
@@ -218,11 +230,18 @@ def vote(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def farthest_first(maps: Tensor, center: Tensor, count: int) -> tuple[int, ...]:
-    """Up to `count` indices of maps (S, H, W) that differ most: the one nearest to `center` (H, W), then always the one
-    that is farthest from those chosen.
+    """Indices of the maps that differ most: the one nearest to the centre, then always the farthest from those chosen.
 
     The distance is the share of pixels in which two maps differ (Gonzalez, "Clustering to minimize the maximum
-    intercluster distance", 1985). Ends early where all others equal a chosen one.
+    intercluster distance", 1985).
+
+    Args:
+        maps: (S, H, W).
+        center: (H, W).
+        count: the number of indices. There are fewer where all other maps equal a chosen one.
+
+    >>> farthest_first(torch.tensor([[[0, 0]], [[0, 1]], [[1, 1]]]), torch.tensor([[0, 0]]), 2)
+    (0, 2)
     """
     chosen = [int(_differing(maps, center).argmin())]
     distance = _differing(maps, maps[chosen[0]])
@@ -233,5 +252,5 @@ def farthest_first(maps: Tensor, center: Tensor, count: int) -> tuple[int, ...]:
 
 
 def _differing(maps: Tensor, other: Tensor) -> Tensor:
-    """Pixels in which each of maps (S, H, W) differs from `other` (H, W), (S,) int64."""
+    """The number of pixels in which each of `maps` (S, H, W) differs from `other` (H, W), int64 (S,)."""
     return torch.stack([(one != other).sum() for one in maps])

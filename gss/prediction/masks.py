@@ -15,15 +15,16 @@ from gss.model.views.windows import ALIGNMENT
 if TYPE_CHECKING:
     from gss.model.gss import GSS
 
-
-# Masks drawn at a time.
-BATCH = 8
+BATCH = 8  # masks drawn at a time
 
 
 def still_hidden(cells: int, done: float) -> int:
-    """How many of `cells` tokens are hidden when the share `done` (0..1) of the rounds is over: a quarter cosine.
+    """The number of `cells` tokens still hidden after the share `done` (0..1) of the rounds: a quarter cosine.
 
-    Few are settled in the first rounds, when little is known.
+    Few tokens are settled in the first rounds, when little is known (MaskGIT, arXiv 2202.04200, section 3.3).
+
+    >>> [still_hidden(100, done) for done in (0, 0.5, 1)]
+    [100, 70, 0]
     """
     return int(cells * math.cos(math.pi / 2 * done) + 1e-6)
 
@@ -38,20 +39,25 @@ def draw_tokens(
     choice_temperature: float = math.inf,
     seed: int = 0,
 ) -> Tensor:
-    """Token grids (count, h, w) int64 drawn from nothing.
+    """Draw token grids without an image.
 
-    In every round each hidden token is drawn from what the network says, and some of them are settled, as many as
-    `still_hidden` says. In a random order, those settled are a sample of what the network has learned. MaskGIT settles
-    the surest instead, and so loses rare classes: on generated street scenes the shares of the classes
-    were off by 0.64 in sum of absolute differences with the surest first, by 0.31 with its noise of 4.5, and by 0.15 in
-    a random order (the demo recipe, 600 steps, 16 masks), and more rounds did not help.
+    Each round draws every hidden token from the distribution that the network predicts, and settles as many as
+    `still_hidden` says. Settled in a random order, the tokens are a sample of the learned distribution. MaskGIT settles
+    the surest first and so loses rare classes, see docs/confidence.md.
 
     Args:
+        prior: the prior over tokens.
+        count: the number of grids.
         size: (h, w) tokens.
-        temperature: > 0, of the token logits.
-        choice_temperature: infinite for the random order; else of the Gumbel noise added to the log-probability of a
-            draw, of which the largest are settled. The noise falls to none with the last round; 0 has none at all.
+        rounds: the number of rounds.
+        temperature: above 0, divides the token logits.
+        choice_temperature: infinite for the random order. Otherwise the tokens with the largest log-probability plus
+            Gumbel noise are settled, and this is the factor of the noise. It falls to 0 in the last round; 0 is no
+            noise.
         seed: the same seed gives the same grids on one backend of gsskernels and one device.
+
+    Returns:
+        int64 (count, h, w).
 
     Raises:
         ValueError: a number out of range.
@@ -77,7 +83,7 @@ def draw_tokens(
         if choice_temperature < math.inf:
             loss = gsskernels.linear_cross_entropy(features, weight, drawn, bias, dim=1, reduction="none")
             sureness = choice_temperature * (1 - (step + 1) / rounds) * noise - loss
-        # What was settled before stays: only hidden tokens compete for being left open.
+        # Settled tokens stay: only hidden ones compete for being left open.
         order = sureness.masked_fill(~hidden, math.inf).flatten(1).argsort(1)
         tokens = torch.where(hidden, drawn, tokens)
         tokens.view(count, cells).scatter_(1, order[:, :left], prior.hidden_token)
@@ -94,11 +100,15 @@ def draw_masks(
     choice_temperature: float = math.inf,
     seed: int = 0,
 ) -> Tensor:
-    """Label maps (count, H, W) uint8 drawn without an image, on the CPU; the arguments are those of `draw_tokens`.
+    """Draw label maps without an image.
 
     Args:
-        model: one with a `token_prior`.
+        model: a model with a `token_prior`.
         size: (H, W) pixels.
+        count, rounds, temperature, choice_temperature, seed: as in `draw_tokens`.
+
+    Returns:
+        uint8 (count, H, W), on the CPU.
 
     Raises:
         ValueError: a model without a prior over tokens, or a number out of range.

@@ -1,8 +1,7 @@
-"""From any colour-coded picture to labels and confidence, without a model: the map X^-1 on its own.
+"""From any colour-coded picture to labels and margins, without a model: the map X^-1 on its own.
 
-`decode` for pictures in memory, `decode_file` from file to file in constant memory. The label of a pixel is its nearest
-palette colour (arXiv 2303.11316, section 3.2), its confidence the margin, the distance from its colour to the wall
-between that colour and the next one.
+`decode` is for pictures in memory, `decode_file` from file to file. The label of a pixel is its nearest palette colour
+(arXiv 2303.11316, section 3.2). Its margin is the distance from its colour to the wall between the two nearest colours.
 """
 
 from gss.prediction.painted.files import FileSummary, decode_file

@@ -1,4 +1,4 @@
-"""The colours of a picture that its palette does not explain, counted exactly in bounded memory."""
+"""The colours of a picture that are near no palette colour, counted exactly in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ SHOWN_IN_MESSAGE = 8
 class UnknownColors:
     """Colours farther than `tolerance` levels (Euclidean) from every colour of the palette.
 
-    pixels: how many pixels have one. distinct: how many such colours there are. colors: the most frequent ones, at most
-    `SHOWN`, as ((r, g, b), pixels), most frequent first and by colour where frequencies are equal.
+    tolerance: in levels.
+    pixels: the number of pixels with such a colour.
+    distinct: the number of such colours.
+    colors: the most frequent ones, at most `SHOWN`, as ((r, g, b), pixels): most frequent first, equally frequent ones
+        by colour.
+
+    >>> print(UnknownColors(16.0, 5, 2, (((0, 0, 255), 4), ((9, 9, 9), 1))))
+    5 pixels farther than 16 levels from every colour: (0, 0, 255): 4 pixels; (9, 9, 9): 1 pixels
     """
 
     tolerance: float
@@ -33,27 +39,27 @@ class UnknownColors:
 
 
 class UnknownCounter:
-    """Counts 8-bit colours: from the first one on with a counter for each of the 2^24, 128 MB in all."""
+    """Counts 8-bit colours. The first one allocates a counter for each of the 2^24 colours, 128 MB in all."""
 
     def __init__(self) -> None:
         self._counts: np.ndarray | None = None
 
     def add(self, colors: np.ndarray, pixels: np.ndarray | int = 1) -> None:
-        """uint8 (n, 3) colours, each seen `pixels` times: int64 (n,) or one number for all."""
+        """Count colours uint8 (n, 3) of so many pixels each, int64 (n,) or one number for all."""
         if self._counts is None:
             self._counts = np.zeros(1 << 24, np.int64)
         wide = colors.astype(np.intp)
         np.add.at(self._counts, wide[:, 0] << 16 | wide[:, 1] << 8 | wide[:, 2], pixels)
 
     def result(self, tolerance: float) -> UnknownColors:
-        """What was counted so far."""
+        """Everything counted so far; `tolerance` is noted in it."""
         if self._counts is None:
             return UnknownColors(tolerance, 0, 0, ())
         found = np.flatnonzero(self._counts)
         counts = self._counts[found]
         colors: list[tuple[Color, int]] = []
         pixels = int(counts.sum())
-        # One search a colour instead of a sort, which would need several copies of up to 2^24 counts.
+        # One search a colour: a sort would need several copies of up to 2^24 counts.
         for _ in range(min(SHOWN, len(found))):
             best = int(counts.argmax())
             packed = int(found[best])

@@ -64,6 +64,14 @@ def test_json_and_a_margin_of_its_own_name(files: Path, capsys: pytest.CaptureFi
     assert np.load("sure.npy").shape == (3, 4)
 
 
+def test_tiffs(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.open("painted.png").save("painted.tif")
+    command = ["decode", "painted.tif", "--palette", "palette.json", "--out", "labels.tif", "--margin"]
+    assert main(command) == run("--margin") == 0
+    for name in ("labels", "labels_margin"):
+        np.testing.assert_array_equal(np.array(Image.open(f"{name}.tif")), np.array(Image.open(f"{name}.png")))
+
+
 def test_strict_writes_nothing_and_names_the_colours(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--strict", "--margin") == 1
     error = capsys.readouterr().err
@@ -86,8 +94,8 @@ def test_grey_values(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--out", "labels.jpg"], "--out: expected a file NAME.png, got 'labels.jpg'"),
-        (["--margin", "m.tif"], "--margin: expected a file NAME.png or NAME.npy, got 'm.tif'"),
+        (["--out", "labels.jpg"], "--out: expected a file of suffix .png, .tif, .tiff, got 'labels.jpg'"),
+        (["--margin", "m.jpg"], "--margin: expected a file of suffix .png, .tif, .tiff, .npy, got 'm.jpg'"),
         (["--margin", "painted.png/m.png"], "--margin: expected a folder to write to, but painted.png is a file"),
         (["--unknown-tolerance", "-1"], "--unknown-tolerance: expected a number of levels of at least 0, got '-1'"),
         (["--unknown-tolerance", "few"], "--unknown-tolerance: expected a number of levels of at least 0, got 'few'"),

@@ -12,6 +12,7 @@ from PIL import Image
 from gss.io.images import UnreadableFile, read_image
 from gss.io.labels import ColorMask, read_label, rgb_to_labels, write_label
 from gss.palette import Palette
+from tests.gss.prediction.painted.pngs import png
 
 
 def test_write_then_read(tmp_path: Path, palette: Palette) -> None:
@@ -54,15 +55,7 @@ def test_modes_that_change_ids_are_refused(tmp_path: Path) -> None:
 
 def test_four_bit_grey_is_refused(tmp_path: Path) -> None:
     """Pillow would stretch the stored 0..15 to 0..255."""
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 2, 1, 4, 0, 0, 0, 0)  # 2 x 1 pixels, 4 bits, grey
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\x00\x12")) + chunk(b"IEND", b"")
-    (tmp_path / "four.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    (tmp_path / "four.png").write_bytes(png(np.array([[1, 2]], np.uint8), [0], depth=4))
     with pytest.raises(ValueError, match="stored as L;4"):
         read_label(tmp_path / "four.png")
 
