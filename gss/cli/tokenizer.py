@@ -50,7 +50,7 @@ def _add_health(commands: Subparsers) -> None:
 def run_train(arguments: argparse.Namespace) -> int:
     recipe = recipe_of(arguments)
 
-    from gss.training.tokenizer_run import train_tokenizer
+    from gss.training.run import train_tokenizer
 
     train_tokenizer(recipe, arguments.data, arguments.out, **settings_of(arguments))
     print(f"finished: {arguments.out}")

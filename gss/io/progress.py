@@ -43,7 +43,9 @@ def progress_bar(
         TimeRemainingColumn(compact=True),
     )
     on_terminal = sys.stderr.isatty()
-    with Bar(*columns, console=Console(stderr=True), disable=not (on_terminal and shown), transient=lines_every is None) as bar:
+    with Bar(
+        *columns, console=Console(stderr=True), disable=not (on_terminal and shown), transient=lines_every is None
+    ) as bar:
         task = bar.add_task(description, total=None, completed=start, note="")
 
         def report(done: int, total: int, note: str = "") -> None:

@@ -232,9 +232,7 @@ class _StageRun:
             workers = loader_workers(device, accelerator.num_processes)
             batches = stack.enter_context(contextlib.closing(step_batches(dataset, sampler, device, workers)))
             log = stack.enter_context(contextlib.closing(MetricsLog(metrics, self.name, start))) if main else None
-            report = stack.enter_context(
-                progress_bar(self.name, start=start, lines_every=config.log_every, shown=main)
-            )
+            report = stack.enter_context(progress_bar(self.name, start=start, lines_every=config.log_every, shown=main))
             for step in range(start, config.steps):
                 micro_batches = (next(batches) for _ in range(config.gradient_accumulation))
                 values, stop = self.step(step, micro_batches, interrupt)
@@ -300,9 +298,7 @@ class _StageRun:
             self.average.update_parameters(self.module)
         return {**values, "lr": rate}, stop
 
-    def _read(
-        self, scalars: list[dict[str, Tensor]], norm: Tensor, interrupted: bool
-    ) -> tuple[dict[str, float], bool]:
+    def _read(self, scalars: list[dict[str, Tensor]], norm: Tensor, interrupted: bool) -> tuple[dict[str, float], bool]:
         """Means over micro-batches and processes, and whether any process was interrupted: all must stop together.
 
         The one point of a step where the host waits for the device.

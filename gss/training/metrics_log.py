@@ -41,7 +41,7 @@ def _line(record: Mapping[str, Any]) -> str:
 
 
 class MetricsLog:
-    """Append-only log of one stage. Opening it drops the stage's lines past `after_step` (those a resume repeats)."""
+    """Append-only log of one stage. Opening it drops the stage's lines past `after_step`: a resume repeats them."""
 
     def __init__(self, path: Path, stage: str, after_step: int) -> None:
         self.path = path
@@ -55,7 +55,7 @@ class MetricsLog:
         self._file: IO[str] = path.open("a", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Append the line of `step` (1-based: steps done); it survives the process being killed."""
+        """Append the line of `step` (the number of steps done). It survives if the process is killed."""
         self._file.write(_line({"stage": self.stage, "step": step, **values}))
         self._file.flush()
 

@@ -39,11 +39,11 @@ def generator_for(*parts: int | str) -> torch.Generator:
 
 
 class Place(NamedTuple):
-    """A sample of the run: `slot` counts the samples of `step` over all processes, `index` is the data set's."""
+    """A sample of the run: `slot` counts the samples of `step` over all processes, `sample` indexes the data set."""
 
     step: int
     slot: int
-    index: int
+    sample: int
 
 
 class StepSampler(Sampler[list[Place]]):
@@ -115,7 +115,7 @@ class _Placed(Dataset[dict[str, Any]]):
         self.dataset, self.seed = dataset, seed
 
     def __getitem__(self, place: Place) -> dict[str, Any]:
-        return self.dataset.sample(place.index, generator_for(self.seed, "sample", place.step, place.slot))
+        return self.dataset.sample(place.sample, generator_for(self.seed, "sample", place.step, place.slot))
 
 
 def step_batches(

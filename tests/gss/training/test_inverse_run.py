@@ -108,7 +108,7 @@ def test_a_run_that_starts_from_another_paints_in_its_colours(data: Path, base: 
     write_palette(tmp_path / "reversed.json", Palette("reversed", names, turned))
     shutil.copytree(data, tmp_path / "data")
     shutil.copy(tmp_path / "reversed.json", tmp_path / "data" / "palette.json")
-    with pytest.raises(ValueError, match="start_from: .*config.json has not the 8 classes of the data"):
+    with pytest.raises(ValueError, match="start_from: .*config.json does not have the 8 classes of the data"):
         train(recipe, tmp_path / "data", tmp_path / "refused")
 
 

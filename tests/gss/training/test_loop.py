@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import re
+import signal
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gss.training.metrics_log import read_metrics
-from gss.training.progress import Progress, StepClock, format_duration
+from gss.io.progress import progress_bar
+from gss.training.metrics_log import StepSpeed, read_metrics
+from gss.training.outcome import TrainingInterrupted
 
 
 def test_gradient_accumulation_equals_the_larger_batch(tiny: ModuleType, tmp_path: Path) -> None:
@@ -113,45 +116,36 @@ def test_sample_errors_reach_the_caller(tiny: ModuleType, tmp_path: Path) -> Non
         tiny.run(tmp_path, dataset=Broken())
 
 
-def test_step_clock_ignores_the_first_steps() -> None:
+def test_speed_ignores_the_first_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([100.0, 100.5, 101.0])
-    clock = StepClock(lambda: next(times))
+    monkeypatch.setattr("time.monotonic", lambda: next(times))
+    speed = StepSpeed()
     for _ in range(3):
-        clock.tick()
-    assert clock.rate is None
-    clock.tick()
-    clock.tick()
-    assert clock.rate == pytest.approx(2.0)
+        speed.tick()
+    assert speed.rate is None and str(speed) == "- it/s"
+    speed.tick()
+    speed.tick()
+    assert speed.rate == pytest.approx(2.0) and str(speed) == "2.00 it/s"
 
 
-def test_plain_progress_lines() -> None:
-    stream = io.StringIO()
-    progress = Progress(stream)
-    progress.start("prior", 4, 10, log_every=2)
-    progress.update(5, {"loss": 1.25}, None)
-    progress.update(6, {"loss": 1.0}, None)
-    progress.update(8, {"loss": 0.5}, 0.5)
-    progress.stop()
-    assert stream.getvalue().splitlines() == [
-        "prior: resuming after step 4 of 10",
-        "prior 6/10  loss 1.0000  - it/s  -:-- left",
-        "prior 8/10  loss 0.5000  0.50 it/s  0:04 left",
-    ]
+def test_a_log_file_gets_plain_lines(tiny: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = tiny.TinyNet()
+    net.at_call[2] = tiny.send(signal.SIGINT)
+    with pytest.raises(TrainingInterrupted):
+        tiny.run(tmp_path, net, steps=7, log_every=2)
+    tiny.run(tmp_path, steps=7, log_every=2)
+    lines = capsys.readouterr().err.splitlines()
+    pattern = r"tiny {}/7  loss \d\.\d{{4}}  (-|\d+\.\d\d) it/s  (--|\d\d):(--|\d\d) left"
+    assert all(re.fullmatch(pattern.format(n), line) for n, line in zip((2, 4, 6, 7), lines, strict=True)), lines
 
 
-def test_progress_bar_on_a_terminal() -> None:
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    stream = Terminal()
-    progress = Progress(stream)
-    progress.start("prior", 0, 10, log_every=2)
-    progress.update(10, {"loss": 0.5}, 2.0)
-    progress.stop()
-    assert "prior" in stream.getvalue() and "10/10" in stream.getvalue() and "0.5000" in stream.getvalue()
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75.4, "1:15"), (3675, "1:01:15")])
-def test_format_duration(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
+    for shown in (True, False):
+        monkeypatch.setattr("sys.stderr", stream := Terminal())
+        with progress_bar("prior", lines_every=2, shown=shown) as report:
+            report(10, 10, "loss 0.5000")
+        assert all((text in stream.getvalue()) == shown for text in ("prior", "10/10", "loss 0.5000"))

@@ -68,7 +68,7 @@ def test_classes_of_one_colour_are_refused() -> None:
     stage = posterior()
     with torch.no_grad():
         stage.color_logits[3] = stage.color_logits[5]
-    with pytest.raises(ValueError, match="posterior: the learned palette is of no use, .*; posterior.spread keeps"):
+    with pytest.raises(ValueError, match="posterior: the learned palette cannot be used, .*; posterior.spread keeps"):
         stage.finish()
 
 

@@ -357,7 +357,7 @@ def test_a_data_set_in_its_official_folders_is_trained_on_as_it_is(tmp_path: Pat
     assert data.palette == palette and len(data.names) == 2
     assert sum(data.pixels) < 2 * 48 * 64  # 0 is unlabelled there
     assert find_training_data(recipe, tmp_path / "ade", check=False).pixels is None
-    with pytest.raises(ValueError, match="palette: 'scenes' has not the classes of the 'ade20k' data set"):
+    with pytest.raises(ValueError, match="palette: 'scenes' does not have the classes of the 'ade20k' data set"):
         find_training_data(tiny_recipe(), tmp_path / "ade")
     run = train(recipe, tmp_path / "ade", tmp_path / "run")
     assert gss.load(run).palette == palette
