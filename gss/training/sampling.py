@@ -126,7 +126,7 @@ def step_batches(
     `workers` processes draw samples ahead, or this one draws them when they are needed if 0. The workers leave Ctrl-C
     and SIGTERM to this process and end when the generator is closed.
     """
-    yield from DataLoader(
+    loader = DataLoader(
         _Placed(dataset, sampler.seed),
         batch_sampler=sampler,
         num_workers=workers,
@@ -135,6 +135,12 @@ def step_batches(
         worker_init_fn=_leave_signals_to_main,
         generator=generator_for(sampler.seed, "workers"),  # the loader would draw from the global generator otherwise
     )
+    batches = iter(loader)
+    try:
+        yield from batches
+    finally:
+        # the traceback of an error refers to the iterator, which would keep its workers alive
+        getattr(batches, "_shutdown_workers", lambda: None)()
 
 
 def loader_workers(device: torch.device, world_size: int = 1) -> int:
@@ -166,6 +172,7 @@ def check_step_size(samples: int, batch_size: int, micro_batches: int) -> None:
 
 
 def _leave_signals_to_main(worker: int) -> None:
-    # a terminal or a batch system signals every process; the main one finishes its step first and needs samples for it
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    # A terminal or a batch system signals every process. The main one finishes its step first and needs samples for it.
+    # A second SIGTERM ends the worker: it comes from the main process, if the worker does not end when told to.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
 from gss.training.sampling import StepSampler, derive_seed, step_batches
+from tests.gss.training import tiny_run as tiny
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,7 @@ def test_an_epoch_is_a_permutation_without_the_rest() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_samples_depend_on_seed_and_step_only(tiny: ModuleType, workers: int) -> None:
+def test_samples_depend_on_seed_and_step_only(workers: int) -> None:
     dataset = tiny.NoisyPatches(22)
     whole = batches(dataset, 4)
     split = batches(dataset, 2, 2, workers=workers)
@@ -42,7 +42,7 @@ def test_samples_depend_on_seed_and_step_only(tiny: ModuleType, workers: int) ->
         assert ranks[0][step]["name"] + ranks[1][step]["name"] == expected["name"]
 
 
-def test_same_index_is_augmented_anew_each_epoch(tiny: ModuleType) -> None:
+def test_same_index_is_augmented_anew_each_epoch() -> None:
     epochs = [dict(zip(batch["name"], batch["image"], strict=True)) for batch in batches(tiny.NoisyPatches(4), 4)]
     assert not torch.equal(epochs[0]["00"], epochs[1]["00"])
 

@@ -1,4 +1,4 @@
-"""A training run small enough to be killed: imported by the tests through conftest.py, and run as a script by them."""
+"""A training run small enough to be killed: imported by the tests, and run as a script by them."""
 
 from __future__ import annotations
 
