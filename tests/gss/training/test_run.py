@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -88,8 +89,10 @@ def test_a_second_run_in_the_same_folder_is_refused(run: Path, data: Path) -> No
         train(tiny_recipe(), data, run)
 
 
-def test_the_twin_sees_the_same_batches(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def recorded(stage: type, model: str) -> list[torch.Tensor]:
+def test_the_twin_sees_the_same_batches(
+    data: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recorded(stage: type, model: str, run: Path) -> list[torch.Tensor]:
         images: list[torch.Tensor] = []
         forward = stage.forward
 
@@ -98,13 +101,15 @@ def test_the_twin_sees_the_same_batches(data: Path, tmp_path: Path, monkeypatch:
             return forward(self, batch)
 
         monkeypatch.setattr(stage, "forward", watched)
-        train(tiny_recipe(model=model), data, tmp_path / model)
+        train(tiny_recipe(model=model), data, run, resume=True)
         return images
 
-    ours, twins = recorded(stages.PriorTraining, "gss"), recorded(stages.ClassifierTraining, "pixel-classifier")
+    shutil.rmtree(folder / "checkpoints" / "prior")
+    ours = recorded(stages.PriorTraining, "gss", folder)
+    twins = recorded(stages.ClassifierTraining, "pixel-classifier", tmp_path / "twin")
     assert len(ours) == len(twins) == 3
     assert all(torch.equal(a, b) for a, b in zip(ours, twins, strict=True))
-    assert isinstance(gss.load(tmp_path / "pixel-classifier"), gss.PixelClassifier)
+    assert isinstance(gss.load(tmp_path / "twin"), gss.PixelClassifier)
 
 
 def test_broken_data_stops_before_the_first_step(data: Path, tmp_path: Path) -> None:
@@ -203,20 +208,21 @@ def test_stage_two_is_tied_to_the_weights_of_stage_one(data: Path, folder: Path)
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (changed("prior_stage", batch_size=5), r"prior_stage: dataset: 4 samples, but one step takes 5"),
-        (changed("prior_stage", log_every=0), r"prior_stage\.log_every: expected at least 1, got 0"),
-        (changed("prior", swin_heads=3), "swin_heads: expected a divisor of 16"),
-        (tiny_recipe(backbone={"model_type": "no-such-network"}), "no-such-network"),
+        (lambda: changed("prior_stage", batch_size=5), r"prior_stage: dataset: 4 samples, but one step takes 5"),
+        (lambda: changed("prior", swin_heads=3), "swin_heads: expected a divisor of 16"),
+        (lambda: tiny_recipe(backbone={"model_type": "no-such-network"}), "no-such-network"),
         pytest.param(
-            changed("prior_stage", mixed_precision="fp16"),
+            lambda: changed("prior_stage", mixed_precision="fp16"),
             'prior_stage: mixed_precision: "fp16" needs a GPU',
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU"),
         ),
     ],
 )
-def test_a_run_that_cannot_begin_leaves_nothing(data: Path, tmp_path: Path, recipe: Recipe, message: str) -> None:
+def test_a_run_that_cannot_begin_leaves_nothing(
+    data: Path, tmp_path: Path, recipe: Callable[[], Recipe], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
-        train(recipe, data, tmp_path / "run")
+        train(recipe(), data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
