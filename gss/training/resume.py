@@ -15,6 +15,8 @@ from gss.training.checkpoint import CheckpointError, list_checkpoints, load_meta
 # The first two change when files are written, not the numbers. The batch is the same for any number of processes; only
 # dropout and batch statistics, which each process has for itself, differ.
 FREE_SETTINGS = frozenset({"config.checkpoint_every", "config.log_every", "processes"})
+
+
 # Settings that older checkpoints do not record, and the values that they were trained with.
 ADDED_SETTINGS = {"config.min_learning_rate": 0.0, "config.warmup_ratio": 1e-6}
 

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -208,21 +207,19 @@ def test_stage_two_is_tied_to_the_weights_of_stage_one(data: Path, folder: Path)
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (lambda: changed("prior_stage", batch_size=5), r"prior_stage: dataset: 4 samples, but one step takes 5"),
-        (lambda: changed("prior", swin_heads=3), "swin_heads: expected a divisor of 16"),
-        (lambda: tiny_recipe(backbone={"model_type": "no-such-network"}), "no-such-network"),
+        (changed("prior_stage", batch_size=5), r"prior_stage: dataset: 4 samples, but one step takes 5"),
+        (changed("prior", swin_heads=3), "swin_heads: expected a divisor of 16"),
+        (tiny_recipe(backbone={"model_type": "no-such-network"}), "no-such-network"),
         pytest.param(
-            lambda: changed("prior_stage", mixed_precision="fp16"),
+            changed("prior_stage", mixed_precision="fp16"),
             'prior_stage: mixed_precision: "fp16" needs a GPU',
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU"),
         ),
     ],
 )
-def test_a_run_that_cannot_begin_leaves_nothing(
-    data: Path, tmp_path: Path, recipe: Callable[[], Recipe], message: str
-) -> None:
+def test_a_run_that_cannot_begin_leaves_nothing(data: Path, tmp_path: Path, recipe: Recipe, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        train(recipe(), data, tmp_path / "run")
+        train(recipe, data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
