@@ -22,8 +22,8 @@ def _add_train(commands: Subparsers) -> None:
     train = commands.add_parser(
         "train",
         help="stage 1 alone",
-        description="Trains the tokenizer of a recipe on label maps; images are not needed. `gss ceiling` measures RUN, and "
-        "the recipe setting tokenizer_weights takes it.",
+        description="Trains the tokenizer of a recipe on label maps, without images. `gss ceiling` measures RUN, "
+        "and the recipe setting tokenizer_weights takes it.",
     )
     train.add_argument(
         "--recipe",
