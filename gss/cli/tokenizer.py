@@ -1,4 +1,4 @@
-"""gss tokenizer: train a maskige tokenizer on label maps, and see how it uses its codebook."""
+"""`gss tokenizer`: train a maskige tokenizer on label maps, and count how it uses its codebook."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ def _add_train(commands: Subparsers) -> None:
     train = commands.add_parser(
         "train",
         help="stage 1 alone",
-        description="Trains the tokenizer of a recipe on label maps; images are not needed. RUN is then what `gss "
-        "ceiling` measures and what the recipe setting tokenizer_weights takes.",
+        description="Trains the tokenizer of a recipe on label maps, without images. `gss ceiling` measures RUN, "
+        "and the recipe setting tokenizer_weights takes it.",
     )
     train.add_argument(
-        "--recipe", default="camvid-small", metavar="NAME|FILE", help="whose tokenizer (default: camvid-small)"
+        "--recipe",
+        default="camvid-small",
+        metavar="NAME|FILE",
+        help="its tokenizer (default: camvid-small)",
     )
     add_training(train)
     train.set_defaults(run=run_train, after_interrupt=AFTER_INTERRUPT)
@@ -36,8 +39,8 @@ def _add_health(commands: Subparsers) -> None:
     health = commands.add_parser(
         "health",
         help="how many codes are used, how evenly, and which never",
-        description="Encodes the label maps of a split and counts the tokens. Dead codes are wasted; a perplexity far "
-        "below the codes used means that few codes do most of the work, as on label maps they do.",
+        description="Encodes the label maps of a split and counts the tokens. Dead codes are never used. A perplexity "
+        "far below the number of codes used means that few codes make up most tokens, which is normal for label maps.",
     )
     add_codec(health)
     health.add_argument("--scale", metavar="N", type=positive, help="maskige pixels an image pixel, as for gss ceiling")
@@ -50,7 +53,7 @@ def _add_health(commands: Subparsers) -> None:
 def run_train(arguments: argparse.Namespace) -> int:
     recipe = recipe_of(arguments)
 
-    from gss.training.tokenizer_run import train_tokenizer
+    from gss.training.run import train_tokenizer
 
     train_tokenizer(recipe, arguments.data, arguments.out, **settings_of(arguments))
     print(f"finished: {arguments.out}")
@@ -72,7 +75,7 @@ def run_health(arguments: argparse.Namespace) -> int:
     lines = {
         "codes used": f"{use['codes_used']} of {use['codes']} ({percent(use['usage'])})",
         "perplexity": f"{use['perplexity']:.1f}, {use['bits_per_token']:.2f} bits a token",
-        "commonest code": f"{percent(use['commonest_share'])} of all tokens",
+        "most common code": f"{percent(use['commonest_share'])} of all tokens",
         "tokens an image": f"{use['tokens_per_image']:,.0f}",
         "dead codes": ", ".join(map(str, dead[:SHOWN_CODES])) + more if dead else "none",
     }

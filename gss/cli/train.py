@@ -1,4 +1,4 @@
-"""gss train: from a recipe and a data folder to a run."""
+"""`gss train`: train a model by a recipe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    # a recipe that cannot be used is told before torch is imported
+    # a bad recipe is reported before torch is imported
     recipe = recipe_of(arguments)
 
     from gss.training.run import train

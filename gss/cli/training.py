@@ -1,4 +1,4 @@
-"""What the commands that train share: their arguments, and the recipe and settings that these mean."""
+"""Arguments and settings shared by `gss train` and `gss tokenizer train`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ AFTER_INTERRUPT = "the same command with --resume goes on from the last checkpoi
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
-    """--data, --out, --resume, --no-check, --seed and overrides; --recipe is the command's own."""
+    """Add --data, --out, --resume, --no-check, --seed and overrides. Each command adds its own --recipe."""
     add_data(parser)
     parser.add_argument("--out", metavar="RUN", type=output_folder, required=True, help="folder for the run")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
-    help_text = "begin without reading every file first, where `gss data check` has passed before"
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in RUN")
+    help_text = "do not read every file first, if `gss data check` has passed before"
     parser.add_argument("--no-check", action="store_true", help=help_text)
     parser.add_argument("--seed", type=int, metavar="N", help="overrides the recipe's seed")
     help_text = "other values of the recipe to override, such as prior_stage.steps=500"
@@ -34,7 +34,7 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The keyword arguments of `gss.training.run.train` and `gss.training.tokenizer_run.train_tokenizer`."""
+    """The keyword arguments of `train` and `train_tokenizer` in `gss.training.run`."""
     return {
         "resume": arguments.resume,
         "layout": arguments.layout,

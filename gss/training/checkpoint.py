@@ -1,4 +1,4 @@
-"""Checkpoints and weights: files that are either whole or not there, and what to do with a damaged one."""
+"""Checkpoints and weights of a stage: written whole or not at all, and damaged ones recognised."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from gss.io.files import replace_file
 
 _STEP_FILE = re.compile(r"step_(\d+)\.pt")
-# What torch.load raises for a damaged file.
+# The errors of torch.load for a damaged file.
 _DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
 
 
@@ -30,7 +30,7 @@ class CheckpointError(RuntimeError):
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint that could be read, and the newer ones that could not, newest first, each with its error."""
+    """A readable checkpoint, and the newer ones that are damaged, newest first, each with its error."""
 
     path: Path
     state: dict[str, Any]
@@ -38,7 +38,11 @@ class Checkpoint(NamedTuple):
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """`folder/step_0000500.pt` for step 500."""
+    """The file of a checkpoint.
+
+    >>> checkpoint_path(Path("run"), 500).name
+    'step_0000500.pt'
+    """
     return folder / f"step_{step:07d}.pt"
 
 
@@ -63,11 +67,11 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, keep: 
 def newest_checkpoint(folder: Path, *, mmap: bool = False) -> Checkpoint | None:
     """The newest readable checkpoint of `folder`, on the CPU, or None if the folder never had one. Changes nothing.
 
-    Read with `weights_only=True`: a checkpoint cannot execute code. With `mmap`, tensors are read when they are used.
+    It is read with `weights_only=True`, so a checkpoint cannot execute code. With `mmap`, tensors are read on use.
 
     Raises:
-        CheckpointError: if there are checkpoints, or some that were set aside as damaged, and none can be read.
-        OSError: a checkpoint may not be read.
+        CheckpointError: there are checkpoints, or some that were set aside as damaged, and none can be read.
+        OSError: the file system refuses to read a checkpoint.
     """
     damaged: list[tuple[Path, Exception]] = []
     for _, path in reversed(list_checkpoints(folder)):
@@ -76,8 +80,8 @@ def newest_checkpoint(folder: Path, *, mmap: bool = False) -> Checkpoint | None:
         except _DAMAGE as error:
             damaged.append((path, error))
         except OSError as error:
-            # a file that may not be read is not damaged, nor is one on a failing disk; EINVAL is torch looking for the
-            # end of a file that was cut short before the file's beginning
+            # A file without read permission or on a failing disk is not damaged. EINVAL means a file cut so short that
+            # torch seeks to a position before its beginning.
             if error.errno != errno.EINVAL:
                 raise
             damaged.append((path, error))
@@ -93,9 +97,9 @@ def newest_checkpoint(folder: Path, *, mmap: bool = False) -> Checkpoint | None:
 
 
 def load_latest_checkpoint(folder: Path, *, set_damaged_aside: bool = True) -> tuple[Path, dict[str, Any]] | None:
-    """Like `newest_checkpoint`, with a warning for every damaged file that it passed over.
+    """Path and state of `newest_checkpoint`, with a warning for every damaged file that was skipped.
 
-    Those files are renamed to `*.damaged` once an older one has been read: with nothing to go back to, they stay.
+    Skipped files are renamed to `*.damaged`; where no older checkpoint can be read, they keep their names.
     """
     found = newest_checkpoint(folder)
     if found is None:
@@ -112,7 +116,7 @@ def load_latest_checkpoint(folder: Path, *, set_damaged_aside: bool = True) -> t
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a state dict as safetensors, atomically, with string metadata. A tied tensor is stored under each name."""
+    """Write a state dict as safetensors, whole or not at all. A tied tensor is stored under each of its names."""
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in weights.items()}
     with replace_file(path) as temporary:
         save_file(tensors, temporary, metadata=dict(metadata))
@@ -136,7 +140,7 @@ def load_metadata(path: Path) -> dict[str, str]:
 
 
 def weights_digest(path: Path) -> str:
-    """A short hash of the tensors of a safetensors file: their names, types, shapes and values, not its metadata."""
+    """A short hash of the tensors of a safetensors file (names, dtypes, shapes and values) without its metadata."""
     digest = hashlib.sha256()
     for name, tensor in sorted(load_weights(path)[0].items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -146,7 +150,7 @@ def weights_digest(path: Path) -> str:
 
 @contextlib.contextmanager
 def restoring(path: Path) -> Iterator[None]:
-    """Names `path` in the errors of `load_state_dict`, which tell of parameters only."""
+    """Add `path` to the errors of `load_state_dict`, which name parameters only."""
     try:
         yield
     except (RuntimeError, ValueError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""The images and labels that a run is trained on, found, checked and counted before it begins."""
+"""The training data of a run: found, checked and counted before the run begins."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from gss.palette import Palette, get_palette
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The train split of a data set: its pairs, the palette of its classes, and the labelled pixels of each class, or
-    None where they were not counted."""
+    """The train split of a data set. `pixels` counts the labelled pixels of each class; None if not counted."""
 
     root: Path
     palette: Palette
@@ -27,11 +26,11 @@ class TrainingData:
 
     @property
     def names(self) -> list[str]:
-        """Of the samples, a repeated one as often as it counts."""
+        """The names of the samples, each as often as its pair is repeated."""
         return [pair.name for pair in self.pairs for _ in range(pair.repeat)]
 
     def dataset(self, config: AugmentationConfig, cache_gib: float) -> PairDataset:
-        """The samples with a stage's augmentation; kept in memory once decoded if all fit into `cache_gib`."""
+        """The samples with a stage's augmentation. Decoded images stay in memory if all fit into `cache_gib`."""
         limit = cache_gib * 2**30
         cache = decoded_bytes(self.pairs, limit) <= limit
         return PairDataset(self.root, "train", self.pairs, self.palette, augmentation(config), cache)
@@ -40,13 +39,13 @@ class TrainingData:
 def find_training_data(
     recipe: Recipe, root: Path, layout: str | None = None, lists: Path | None = None, check: bool = True
 ) -> TrainingData:
-    """The train split in `root`, by default in the layout that its folders have.
+    """The train split in `root`. The folders tell the layout unless it is given.
 
-    With `check` every file is read first and the pixels of each class are counted.
+    With `check`, every file is read first and the pixels of each class are counted.
 
     Raises:
         DataError: files have problems.
-        FileNotFoundError, ValueError: no such data set, or one without a palette.
+        FileNotFoundError, ValueError: there is no such data set, or it has no palette.
     """
     layout = layout or detect_layout(root)
     palette = recipe_palette(recipe, root, layout)
@@ -60,10 +59,13 @@ def find_training_data(
 
 
 def recipe_palette(recipe: Recipe, root: Path, layout: str) -> Palette:
-    """The recipe's palette; where the data folder has a palette.json of other classes, that one; where the recipe
-    starts from a run, that of the run, whose weights know no other colours.
+    """The palette to train with.
 
-    Raises ValueError where the layout, or the run, has classes of its own that are not the palette's.
+    It is the recipe's, unless the data folder has a palette.json with other classes. A recipe that starts from a run
+    takes the palette of that run, whose weights know no other colours.
+
+    Raises:
+        ValueError: the layout or the run has other classes than the palette.
     """
     palette = _data_palette(recipe, root, layout)
     if recipe.start_from is None:
@@ -72,8 +74,8 @@ def recipe_palette(recipe: Recipe, root: Path, layout: str) -> Palette:
     start = Palette.from_dict(json.loads(file.read_text())["palette"])
     if start.class_names != palette.class_names:
         raise ValueError(
-            f"start_from: {file} has not the {palette.num_classes} classes of the data, but {start.num_classes} of "
-            f"the palette {start.name!r}"
+            f"start_from: {file} does not have the {palette.num_classes} classes of the data, but "
+            f"{start.num_classes} of the palette {start.name!r}"
         )
     return start
 
@@ -87,7 +89,7 @@ def _data_palette(recipe: Recipe, root: Path, layout: str) -> Palette:
         expected = layout_palette(root, layout)
         if palette.class_names != expected.class_names:
             raise ValueError(
-                f"palette: {recipe.palette!r} has not the classes of the {layout!r} data set, which has "
+                f"palette: {recipe.palette!r} does not have the classes of the {layout!r} data set, which has "
                 f"{expected.num_classes}: {', '.join(expected.class_names[:5])}, ..."
             )
     return palette

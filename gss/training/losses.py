@@ -1,16 +1,17 @@
-"""Losses of the stages, means over what is labelled."""
+"""Losses of the stages: means over the labelled pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Values of logits that exist at the size of the labels at a time: what a CPU's cache takes, and on a GPU enough to make
-# the start of each operation a small part of it.
+# Number of logits that exist at label size at a time: what fits a CPU's cache, and on a GPU enough that the launch of
+# each kernel is a small part of its time.
 LOGITS_AT_A_TIME = 1 << 20
 LOGITS_AT_A_TIME_ON_GPU = 1 << 26
 
@@ -20,16 +21,21 @@ def upsampled_cross_entropy(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of bilinearly upsampled logits, and their most likely classes.
 
-    Rows of the output are made, used and dropped a few at a time, and the gradient is added up on the way: K planes at
-    the labels' size, the largest tensors of the official formula, never exist.
+    The output is computed a few rows at a time, together with its gradient: the K planes at label size, the largest
+    tensors of the official formula, never exist as a whole.
 
     Args:
         logits: (B, K, h, w).
         labels: (B, H, W) integers with `ignore_index`.
-        weight: (K,) of the classes; the loss is a mean by the weight of each pixel's class, 0 where none is labelled.
+        weight: (K,) weights of the classes; the loss is the mean over pixels by the weight of their class, and 0 if no
+            pixel is labelled.
 
     Returns:
         The loss, and the classes (B, H, W) int64.
+
+    >>> loss, classes = upsampled_cross_entropy(torch.zeros(1, 3, 2, 2), torch.zeros(1, 4, 4).long(), torch.ones(3))
+    >>> round(loss.item(), 4), tuple(classes.shape)
+    (1.0986, (1, 4, 4))
     """
     return _UpsampledCrossEntropy.apply(logits, labels, weight, ignore_index)
 
@@ -45,9 +51,8 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         gradient = torch.zeros_like(logits, dtype=torch.float32)
         winners = torch.empty_like(labels)
         device = logits.device
-        upper, lower, share = _row_sources(height, rows)
-        uppers, lowers = torch.tensor(upper, device=device), torch.tensor(lower, device=device)
-        share = share.to(device)[:, None]
+        upper, lower, _ = _row_sources(height, rows)
+        uppers, lowers, share = _row_indices(height, rows, device)
         step = max(1, (LOGITS_AT_A_TIME_ON_GPU if device.type == "cuda" else LOGITS_AT_A_TIME) // (classes * columns))
         for image in range(batch):
             for first in range(0, rows, step):
@@ -78,16 +83,26 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
 
 
 def _row_sources(height: int, rows: int) -> tuple[list[int], list[int], Tensor]:
-    """For each of `rows` output rows the two rows of `height` it lies between, and the share of the lower one."""
+    """For each of `rows` output rows the two rows of `height` it lies between, and the weight of the lower one."""
     place = ((torch.arange(rows, dtype=torch.float32, device="cpu") + 0.5) * (height / rows) - 0.5).clamp_min(0)
     upper = place.long().clamp_max(height - 1)
     return upper.tolist(), (upper + 1).clamp_max(height - 1).tolist(), place - upper
 
 
+@lru_cache(maxsize=8)
+def _row_indices(height: int, rows: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """`_row_sources` on a device, kept because each copy there makes the host wait."""
+    upper, lower, share = _row_sources(height, rows)
+    return torch.tensor(upper, device=device), torch.tensor(lower, device=device), share.to(device)[:, None]
+
+
 def cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None, ignore_index: int = 255) -> Tensor:
-    """Mean over labelled pixels, by weight if given; 0 where a batch has none, instead of 0 / 0.
+    """Mean cross-entropy over labelled pixels, by class weight (K,) if given; 0 if the batch has no labelled pixel.
 
     logits (B, K, H, W) float32, labels (B, H, W) integers with `ignore_index`.
+
+    >>> cross_entropy(torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 255)).item()
+    0.0
     """
     labels = labels.long()
     total = F.cross_entropy(logits, labels, weight=weight, ignore_index=ignore_index, reduction="sum")
@@ -101,14 +116,24 @@ def cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None, 
 def palette_distances(maskige: Tensor, colors: Tensor) -> Tensor:
     """maskige (B, 3, H, W), colors (K, 3) -> squared distances (B, K, H, W), differentiable.
 
-    Expanded as |x|^2 - 2 x.p + |p|^2, one 1x1 convolution, so that no (B, K, 3, H, W) difference exists.
+    Expanded as |x|^2 - 2 x.p + |p|^2, a 1x1 convolution, so that no (B, K, 3, H, W) tensor of differences exists.
+
+    >>> palette_distances(torch.ones(1, 3, 1, 1), torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])).flatten().tolist()
+    [3.0, 0.0]
     """
     cross = F.conv2d(maskige, -2 * colors[:, :, None, None], colors.square().sum(1))
     return cross + maskige.square().sum(1, keepdim=True)
 
 
 def class_weights(pixels: Sequence[int], power: float) -> Tensor:
-    """pixels of each class -> weights (K,) by share^-power, with mean 1 over pixels; absent classes get 1."""
+    """Weights (K,) of the classes: share of the pixels ^ -power, with mean 1 over pixels; 1 for absent classes.
+
+    Raises ValueError if there are no pixels.
+
+    >>> weights = class_weights([900, 100], power=0.5)
+    >>> round(float(weights[1] / weights[0]), 3)
+    3.0
+    """
     counts = torch.as_tensor(pixels, dtype=torch.float64)
     present = counts > 0
     if not bool(present.any()):

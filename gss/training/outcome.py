@@ -1,10 +1,26 @@
-"""How a stage ends: finished, diverged, or interrupted."""
+"""How a stage ends: finished, diverged, or interrupted by a signal."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
+from typing import Any
+
+
+@dataclass
+class StageResult:
+    """A finished stage. `values` are the scalars of its last step, empty if the stage had finished before."""
+
+    stage: str
+    steps: int
+    weights: Path
+    skipped: bool = False
+    seconds: float = 0.0
+    values: dict[str, float] = field(default_factory=dict)
 
 
 class TrainingDiverged(RuntimeError):
@@ -34,13 +50,27 @@ class TrainingInterrupted(KeyboardInterrupt):
         )
 
 
-@dataclass
-class StageResult:
-    """What a finished stage left. `values` are the last step's scalars, empty if the stage had finished before."""
+class InterruptFlag:
+    """Context manager: the first SIGINT or SIGTERM sets `requested`, a second SIGINT raises KeyboardInterrupt at once.
 
-    stage: str
-    steps: int
-    weights: Path
-    skipped: bool = False
-    seconds: float = 0.0
-    values: dict[str, float] = field(default_factory=dict)
+    Does nothing outside the main thread, where Python allows no signal handlers.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> InterruptFlag:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True

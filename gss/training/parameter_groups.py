@@ -1,4 +1,4 @@
-"""Which parameters are decayed, and which are not."""
+"""Groups of parameters with and without weight decay."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import nn
 
 from gss.convert.names import official_names
 
-# Tables that are looked up, not multiplied: shrinking them toward zero has no meaning as regularisation.
+# Lookup tables: nothing is multiplied by them, so shrinking them toward zero is no regularisation.
 TABLE_NAMES = ("relative_position", "absolute_pos_embed", "position_embedding", "codebook", "color_logits")
-# Parts of official names that keep a parameter from being decayed. They miss batch norms, called bn, the layer norms
-# swin_ln and post_swin_ln, and all other biases (spec paragraph 2.7, quirk 7).
+# Parts of the official names of parameters without decay. They miss batch norms (bn), the layer norms swin_ln and
+# post_swin_ln, and all other biases, see docs/official.md.
 OFFICIAL_NAMES = ("norm", "relative_position_bias_table", "absolute_pos_embed")
 NORM_TYPES = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 
@@ -25,9 +25,9 @@ def is_decayed(name: str, parameter: nn.Parameter, owner: nn.Module) -> bool:
 
 
 def is_decayed_officially(name: str) -> bool:
-    """Whether the official recipes decay the parameter that is called `name` here, in a model or a stage's `model`.
+    """Whether the official recipes decay the parameter `name` (its name in a model, or in the `model` of a stage).
 
-    Raises ValueError for one that the official system does not have.
+    Raises ValueError for a parameter that the official system does not have.
     """
     name = name.removeprefix("model.")
     # The norm that transformers' Swin has but never uses keeps its own name.
@@ -38,15 +38,18 @@ def is_decayed_officially(name: str) -> bool:
 def parameter_groups(
     module: nn.Module, weight_decay: float, rule: Literal["shape", "official"] = "shape"
 ) -> list[dict[str, Any]]:
-    """Two AdamW groups over the trainable parameters of `module`: decayed, and not decayed.
+    """Two AdamW groups over the trainable parameters of `module`: with weight decay, and without.
 
     Parameters with `requires_grad=False` are left out; shared ones appear once.
 
+    >>> [group["names"] for group in parameter_groups(nn.Linear(2, 2), 0.01)]
+    [['weight'], ['bias']]
+
     Args:
         module: a `gss.GSS`, or for the rule "official" also a training stage that holds one as `model`.
-        rule: "shape" does not decay parameters of one dimension or none, biases, every parameter of a normalisation
-            layer, relative and absolute position tables, codebooks. "official" does not decay those whose official
-            name contains one of `OFFICIAL_NAMES`, as the official recipes do.
+        rule: "shape" leaves out parameters of one dimension or none, biases, all parameters of normalisation layers,
+            position tables and codebooks. "official" leaves out parameters whose official name contains one of
+            `OFFICIAL_NAMES`, as the official recipes do.
 
     Returns:
         At most two dicts with `params`, `weight_decay` and `names`, in the order of `module.named_parameters()`.

@@ -1,4 +1,4 @@
-"""The stages of a recipe, what decides the numbers of each, and whether a run folder may take them."""
+"""The stages of a recipe, the settings that decide the numbers of each, and checks before a run begins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SETTINGS = {
 
 
 class PlannedStage(NamedTuple):
-    """A stage to train: `setting` is where the recipe has its `config`, `inputs` what `train_stage` records."""
+    """A stage to train. `setting` names its `config` in the recipe; `inputs` are those of `train_stage`."""
 
     name: str
     setting: str
@@ -43,15 +43,12 @@ class PlannedStage(NamedTuple):
 
 
 def plan_stages(recipe: Recipe, data: TrainingData) -> list[PlannedStage]:
-    """The recipe's stages in order.
-
-    Raises ValueError for a stage that its model does not have, or that builds on one neither trained nor given.
-    """
+    """The recipe's stages in order. Raises ValueError as `stage_names` does."""
     names = sha256("\n".join(sorted(data.names)).encode()).hexdigest()[:16]
     palette = {key: value for key, value in data.palette.to_dict().items() if key != "name"}
     counted = data.pixels and dict(zip(data.palette.class_names, data.pixels, strict=True))
     settings = asdict(recipe)
-    # what the decoder is given is decided when a photo is segmented
+    # how tokens are decoded matters for prediction only
     prior = {key: value for key, value in settings["prior"].items() if key != "decode"}
     network = {"model": recipe.model, "backbone": settings["backbone"], "pretrained": recipe.pretrained, "prior": prior}
     tokenizer = {"tokenizer": settings["tokenizer"], "tokenizer_weights": recipe.tokenizer_weights}
@@ -67,7 +64,7 @@ def plan_stages(recipe: Recipe, data: TrainingData) -> list[PlannedStage]:
     start = {} if recipe.start_from is None else {"start_from": weights_digest(Path(recipe.start_from, MODEL_FILE))}
     stages = []
     for name in stage_names(recipe):
-        # pixels only decide numbers where classes are balanced by them; they are not always counted
+        # pixel counts decide numbers only where classes are balanced by them, and are not always known
         pixels = counted if class_balance(recipe, name) else None
         inputs = {"recipe": sections[name] | start, "palette": palette, "data": {"names": names, "pixels": pixels}}
         stages.append(PlannedStage(name, SETTINGS[name], getattr(recipe, SETTINGS[name]), inputs))
@@ -75,7 +72,7 @@ def plan_stages(recipe: Recipe, data: TrainingData) -> list[PlannedStage]:
 
 
 def class_balance(recipe: Recipe, stage: str) -> float:
-    """The power by which a stage weighs classes, see `gss.training.losses.class_weights`."""
+    """The power of a stage's class weights, see `gss.training.losses.class_weights`."""
     if stage == "tokenizer":
         return recipe.tokenizer.class_balance if isinstance(recipe.tokenizer, CompactConfig) else 0.0
     return 0.0 if stage == "token_prior" else recipe.prior.class_balance
@@ -86,14 +83,15 @@ def stage_weights(recipe: Recipe, stage: str, data: TrainingData) -> torch.Tenso
     power = class_balance(recipe, stage)
     if not power:
         return torch.ones(data.palette.num_classes)
-    assert data.pixels is not None  # check_trainable has asked for them
+    assert data.pixels is not None  # checked by check_trainable
     return class_weights(data.pixels, power)
 
 
 def stage_names(recipe: Recipe) -> tuple[str, ...]:
-    """The stages that the recipe names, or else all in which something is learned.
+    """The stages that the recipe names, by default all stages with something to learn.
 
-    Raises ValueError for a stage that its model does not have, or that builds on one neither trained nor given.
+    Raises:
+        ValueError: the model does not have the stage, or the stage needs one that is neither trained nor given.
     """
     possible = ["classifier"]
     if recipe.model == "gss":
@@ -121,7 +119,7 @@ def stage_names(recipe: Recipe) -> tuple[str, ...]:
 def check_trainable(
     recipe: Recipe, stages: Sequence[PlannedStage], data: TrainingData, device: torch.device, processes: int = 1
 ) -> None:
-    """Raises ValueError for data without a label, or, with the recipe's section, for a stage that could not start."""
+    """Raises ValueError for data without a label, or for a stage that cannot start, with its section of the recipe."""
     if data.pixels is not None and sum(data.pixels) == 0:
         raise ValueError("data: expected at least one labelled pixel in the train split, got none")
     samples = len(data.names)
@@ -153,11 +151,11 @@ def holds_run(run: Path) -> bool:
 
 
 def check_run(run: Path, recipe: Recipe, stages: Sequence[PlannedStage], samples: int) -> None:
-    """Whether the stages, finished ones too, may go on in the run folder. Reads only, changes nothing.
+    """Check that the stages, finished or not, may continue in the run folder. Changes nothing.
 
     Raises:
-        ResumeMismatch: something that decides a stage's numbers has changed since it was trained.
-        CheckpointError: nothing readable to go on from.
+        ResumeMismatch: a setting that decides the numbers of a stage has changed since it was trained.
+        CheckpointError: there is no readable checkpoint to continue from.
     """
     for model, names in STAGES.items():
         begun = [name for name in names if has_begun(stage_folder(run, name))]
@@ -180,7 +178,7 @@ def check_run(run: Path, recipe: Recipe, stages: Sequence[PlannedStage], samples
 
 
 def refuse_longer(run: Path, stage: PlannedStage, later: PlannedStage, finished: int) -> None:
-    """Raises ResumeMismatch where the later stage has begun, since it was trained with the earlier one as it was."""
+    """Raises ResumeMismatch if the later stage has begun: it belongs to the weights that the earlier one had then."""
     follower = stage_folder(run, later.name)
     if has_begun(follower):
         raise ResumeMismatch(
@@ -191,5 +189,5 @@ def refuse_longer(run: Path, stage: PlannedStage, later: PlannedStage, finished:
 
 
 def weights_of(stage: str, final: Path) -> dict[str, Any]:
-    """What later stages take from a finished one: the section of their identity that names its final weights."""
+    """The section that a finished stage adds to the identity of later stages: the digest of its final weights."""
     return {f"{stage} weights": weights_digest(final)}

@@ -1,8 +1,7 @@
-"""Latent posterior learning (paper section 3.2, GSS-TF and GSS-TT): a palette learned through frozen tokens."""
+"""Latent posterior learning: a palette learned through frozen tokens (arXiv 2303.11316, section 3.2, GSS-TF/TT)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,29 +14,26 @@ from gss.model.codec import maskige_labels
 from gss.model.gss import GSS
 from gss.palette import Palette
 from gss.training.losses import cross_entropy, palette_distances
+from gss.training.stages import Batch, StageTraining
 
 # Learned colours keep this far from the faces of the colour cube at the start, where the logistic function is flat.
 INSET = 0.02
 
 
-class PosteriorTraining(nn.Module):
-    """X's colours, and with a learned X^-1 that too, trained so that labels survive the tokenizer.
+class PosteriorTraining(StageTraining):
+    """Trains the palette, and X^-1 if it is a network, so that labels survive the frozen tokenizer.
 
-    Labels are painted in the learned colours, encoded, decoded, and classified; the loss is class cross-entropy, with
-    the nearest learned colour as X^-1 (GSS-TF) or the network's (GSS-TT). Gradients pass the tokens by a relaxation of
-    the choice of the code, `PosteriorConfig.estimator`. The tokenizer stays as it is.
+    Labels are painted in the learned colours, encoded, decoded, and classified. The loss is class cross-entropy, with
+    the nearest learned colour as X^-1 (GSS-TF) or the network (GSS-TT). Gradients pass the choice of the code by a
+    relaxation, `PosteriorConfig.estimator`.
 
-    With `spread` > 0 pairs of colours nearer than that (in units of the colour cube's side) are pushed apart. Nothing
-    else keeps a learned X^-1 from working on colours that are nearly the same, which the tokenizer then mixes up.
+    With `spread` > 0, pairs of colours nearer than that (in units of the colour cube's side) are pushed apart. Without
+    it, a learned X^-1 may come to rely on colours that are nearly the same, and the tokenizer mixes these up.
     """
 
-    channels_last = True
-    class_weights: Tensor
-
     def __init__(self, model: GSS, class_weights: Tensor, config: PosteriorConfig) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         self.model, self.config = model, config
-        self.register_buffer("class_weights", class_weights.float(), persistent=False)
         model.requires_grad_(False)
         self.inverse = model.inverse
         if self.inverse is not None:
@@ -55,7 +51,7 @@ class PosteriorTraining(nn.Module):
         """The learned palette, (K, 3) in 0..1."""
         return torch.sigmoid(self.color_logits)
 
-    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         palette = self.model.palette
         labels = maskige_labels(self.model, batch["label"])
         colors = self.colors()
@@ -76,7 +72,7 @@ class PosteriorTraining(nn.Module):
         }
 
     def through_tokens(self, maskige: Tensor) -> Tensor:
-        """The maskige (B, 3, H, W) as its tokens decode to it, with a gradient."""
+        """The maskige (B, 3, H, W) encoded and decoded, with a gradient."""
         tokenizer: Any = self.model.tokenizer
         logits: Tensor = tokenizer.encode_logits(maskige)
         if self.config.estimator == "gumbel":
@@ -88,23 +84,23 @@ class PosteriorTraining(nn.Module):
         return tokenizer.decode_vectors(torch.einsum("bvhw,vd->bdhw", weights, tokenizer.codebook))
 
     def learned_palette(self) -> Palette:
-        """The colours in whole levels, 0..255. Raises ValueError where two classes have come to the same colour."""
+        """The palette with the colours rounded to 0..255. Raises ValueError if two classes have the same colour."""
         levels = (255 * self.colors().detach()).round().long().tolist()
         old = self.model.palette
         try:
             return Palette(f"{old.name}-learned", old.class_names, tuple(map(tuple, levels)), old.ignore_color)
         except ValueError as error:
             raise ValueError(
-                f"posterior: the learned palette is of no use, {error}; posterior.spread keeps colours apart"
+                f"posterior: the learned palette cannot be used, {error}; posterior.spread keeps colours apart"
             ) from error
 
     def finish(self) -> None:
-        """Give the model the learned palette, which whatever is trained next paints with."""
+        """Give the model the learned palette; later stages paint with it."""
         self.model.set_palette(self.learned_palette())
 
 
 def _nearest_distances(colors: Tensor) -> Tensor:
-    """Distance of each of (K, 3) colours from the nearest other one, (K,)."""
+    """colors (K, 3) -> the distance (K,) of each from the nearest other one."""
     apart = torch.cdist(colors, colors, compute_mode="donot_use_mm_for_euclid_dist")
     itself = torch.eye(len(colors), dtype=torch.bool, device=colors.device)
     return apart.masked_fill(itself, torch.inf).amin(1)

@@ -1,4 +1,4 @@
-"""What identifies a stage's run, and whether a checkpoint may be continued under today's settings."""
+"""Whether a stage may be resumed: the settings that decide its numbers, compared with those of its checkpoint."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from gss.config import StageConfig
 from gss.training.checkpoint import CheckpointError, list_checkpoints, load_metadata, newest_checkpoint
 
-# The first two change when something is written, never what is computed. The batch is the same for any number of
-# processes; only dropout and batch statistics, which each process has of its own, differ then.
+# The first two change when files are written, not the numbers. The batch is the same for any number of processes; only
+# dropout and batch statistics, which each process has for itself, differ.
 FREE_SETTINGS = frozenset({"config.checkpoint_every", "config.log_every", "processes"})
 
 
@@ -36,7 +36,7 @@ def stage_identity(
 ) -> dict[str, Any]:
     """Everything that decides the numbers of a stage, as plain JSON values (tuples become lists).
 
-    `inputs` are further sections, each JSON values: what else the caller's module and data come from.
+    `inputs` are further sections of JSON values: what the caller's module and data are made from.
     """
     settings = dataclasses.asdict(config)
     identity = {"stage": stage, "seed": seed, "dataset samples": samples, "processes": processes, "config": settings}
@@ -45,29 +45,29 @@ def stage_identity(
 
 
 def stage_folder(run: Path, stage: str) -> Path:
-    """Where the checkpoints of a stage are."""
+    """The folder of a stage's checkpoints."""
     return run / "checkpoints" / stage
 
 
 def final_weights(folder: Path) -> Path:
-    """The file of a stage folder that a finished stage leaves."""
+    """The weights of a finished stage in its folder."""
     return folder / "final.safetensors"
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether a stage folder holds anything that was trained, be it damaged."""
+    """Whether a stage folder holds anything that was trained, damaged or not."""
     return final_weights(folder).exists() or bool(list_checkpoints(folder)) or any(folder.glob("*.damaged"))
 
 
 def check_stage(folder: Path, identity: Mapping[str, Any]) -> int:
-    """Whether the stage in `folder`, unfinished or finished, may go on as `identity`. Reads only, changes nothing.
+    """Check that the stage in `folder`, finished or not, may continue as `identity`. Changes nothing.
 
     Returns:
-        The steps of its final weights, 0 if it has none.
+        The number of steps of its final weights, 0 if there are none.
 
     Raises:
         ResumeMismatch: a setting has changed.
-        CheckpointError: nothing readable to go on from.
+        CheckpointError: there is no readable checkpoint to continue from.
     """
     final, finished = final_weights(folder), 0
     if final.exists():
@@ -94,7 +94,7 @@ def check_stage(folder: Path, identity: Mapping[str, Any]) -> int:
 def check_resumable(saved: Mapping[str, Any], current: Mapping[str, Any], where: Path) -> None:
     """Compare two `stage_identity` values. `config.steps` may grow; `FREE_SETTINGS` may change; nothing else may.
 
-    A section that only one side has cannot be compared; that a checkpoint lacks one is told in a warning.
+    A section that only one side has cannot be compared; a warning names those that the checkpoint lacks.
 
     Raises:
         ResumeMismatch: naming every setting that changed, with both values.

@@ -51,9 +51,9 @@ def measured(command: str, *options: object, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_run_tells_how_the_codebook_was_used_in_training(folder: Path) -> None:
-    assert {"config.json", "model.safetensors", "recipe.yaml", "versions.json"} <= {
-        file.name for file in (folder / "run").iterdir()
-    }
+    files = {"config.json", "model.safetensors", "README.md", "recipe.yaml", "versions.json"}
+    assert files <= {file.name for file in (folder / "run").iterdir()}
+    assert 'load_codec("FOLDER")' in (folder / "run" / "README.md").read_text()
     lines = read_metrics(folder / "run" / "metrics.jsonl")
     assert [(line["stage"], line["step"]) for line in lines] == [("tokenizer", step) for step in (1, 2, 3)]
     for line in lines:

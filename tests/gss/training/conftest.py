@@ -1,21 +1,25 @@
+"""A few scenes and a finished tiny run on them, for tests that only read them."""
+
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("tiny_run.py")
+from gss.scenes import generate_scenes
+from gss.training.run import train
+from tests.gss.tiny import tiny_recipe
 
 
 @pytest.fixture(scope="session")
-def tiny() -> ModuleType:
-    """The module tiny_run.py, which the tests also run as a script."""
-    spec = importlib.util.spec_from_file_location("tiny_run", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["tiny_run"] = module
-    spec.loader.exec_module(module)
-    return module
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four train and two val scenes of 48 x 64 pixels."""
+    folder = tmp_path_factory.mktemp("scenes")
+    generate_scenes(folder, train=4, val=2, size=(48, 64), seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `tiny_recipe()` on `data`."""
+    return train(tiny_recipe(), data, tmp_path_factory.mktemp("run") / "gss")

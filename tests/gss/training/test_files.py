@@ -19,8 +19,8 @@ from gss.training.checkpoint import (
     save_weights,
     weights_digest,
 )
-from gss.training.interrupt import InterruptFlag
 from gss.training.metrics_log import MetricsLog, read_metrics
+from gss.training.outcome import InterruptFlag
 
 
 def test_checkpoints_keep_the_newest_two(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from gss.convert.dalle import official_name
 from gss.model.tokenizers.dalle import DalleTokenizer
 from gss.palette import Palette
 from gss.palettes.files import write_palette
-from gss.scenes import generate_scenes
 from gss.training.data import find_training_data
 from gss.training.metrics_log import read_metrics
 from gss.training.plan import check_trainable, plan_stages, stage_names
@@ -26,44 +25,23 @@ INVERSE = InverseConfig(type="convolution", channels=4)
 DALLE = DalleConfig(codes=16, encoder_width=4, decoder_width=4, code_dim=4, encoder_blocks=1, decoder_blocks=1)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes")
-    generate_scenes(folder, train=4, val=1, size=(48, 64), seed=0)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def base(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(tiny_recipe(), data, tmp_path_factory.mktemp("run") / "gss")
-
-
-def test_the_inverse_is_trained_on_top_of_a_run(data: Path, base: Path, tmp_path: Path) -> None:
-    recipe = tiny_recipe(inverse=INVERSE, start_from=str(base), stages=("inverse",))
+def test_the_inverse_is_trained_on_top_of_a_run(data: Path, run: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(inverse=INVERSE, start_from=str(run), stages=("inverse",))
     recipe.inverse_stage = recipe.prior_stage
-    run = train(recipe, data, tmp_path / "ft")
-    assert {line["stage"] for line in read_metrics(run / "metrics.jsonl")} == {"inverse"}
-    before, after = load_file(base / "model.safetensors"), load_file(run / "model.safetensors")
+    tuned = train(recipe, data, tmp_path / "ft")
+    assert {line["stage"] for line in read_metrics(tuned / "metrics.jsonl")} == {"inverse"}
+    before, after = load_file(run / "model.safetensors"), load_file(tuned / "model.safetensors")
     assert all(torch.equal(after[name], value) for name, value in before.items())
     added = after.keys() - before.keys()
     assert added and all(name.startswith("inverse.") for name in added)
-    train(recipe, data, run, resume=True)
+    train(recipe, data, tuned, resume=True)
     with pytest.raises(ResumeMismatch, match="inverse"):
         recipe.inverse = InverseConfig(type="convolution", channels=5)
-        train(recipe, data, run, resume=True)
+        train(recipe, data, tuned, resume=True)
 
 
-def test_all_three_stages_in_one_run(data: Path, tmp_path: Path) -> None:
-    recipe = tiny_recipe(inverse=INVERSE)
-    recipe.inverse_stage = recipe.prior_stage
-    run = train(recipe, data, tmp_path / "run")
-    stages = [line["stage"] for line in read_metrics(run / "metrics.jsonl")]
-    assert stages == ["tokenizer"] * 3 + ["prior"] * 3 + ["inverse"] * 3
-    assert gss.load(run).inverse is not None
-
-
-def test_a_run_that_does_not_fit_is_refused_with_the_weights_named(data: Path, base: Path, tmp_path: Path) -> None:
-    recipe = tiny_recipe(start_from=str(base))
+def test_a_run_that_does_not_fit_is_refused_with_the_weights_named(data: Path, run: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(start_from=str(run))
     recipe.prior.head_channels = 8
     with pytest.raises(ValueError, match="start_from: .*has in another shape .* weights: trunk.before_head"):
         train(recipe, data, tmp_path / "run")
@@ -98,17 +76,17 @@ def test_published_tokenizer_weights_are_read_and_stay_as_they_are(data: Path, t
         train(twin, data, tmp_path / "other")
 
 
-def test_a_run_that_starts_from_another_paints_in_its_colours(data: Path, base: Path, tmp_path: Path) -> None:
+def test_a_run_that_starts_from_another_paints_in_its_colours(data: Path, run: Path, tmp_path: Path) -> None:
     other = Palette.named("scenes")
     turned = tuple((blue, red, green) for red, green, blue in other.colors)
     write_palette(tmp_path / "turned.json", Palette("turned", other.class_names, turned))
-    recipe = tiny_recipe(palette=str(tmp_path / "turned.json"), start_from=str(base), stages=("prior",))
+    recipe = tiny_recipe(palette=str(tmp_path / "turned.json"), start_from=str(run), stages=("prior",))
     assert gss.load(train(recipe, data, tmp_path / "run")).palette == other
     names = other.class_names[::-1]
     write_palette(tmp_path / "reversed.json", Palette("reversed", names, turned))
     shutil.copytree(data, tmp_path / "data")
     shutil.copy(tmp_path / "reversed.json", tmp_path / "data" / "palette.json")
-    with pytest.raises(ValueError, match="start_from: .*config.json has not the 8 classes of the data"):
+    with pytest.raises(ValueError, match="start_from: .*config.json does not have the 8 classes of the data"):
         train(recipe, tmp_path / "data", tmp_path / "refused")
 
 
@@ -149,7 +127,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(data: Path
 
 
 def test_an_unchecked_run_goes_on_from_a_checked_one(data: Path, tmp_path: Path) -> None:
-    recipe = tiny_recipe()
+    recipe = tiny_recipe(stages=("tokenizer",))
     recipe.tokenizer = replace(recipe.tokenizer, class_balance=0.0)
     run = train(recipe, data, tmp_path / "run")
     train(recipe, data, run, resume=True, check=False)

@@ -8,7 +8,6 @@ import torch
 import gss
 from gss.config import DalleConfig, InverseConfig, PosteriorConfig
 from gss.palette import Palette
-from gss.scenes import generate_scenes
 from gss.training.metrics_log import read_metrics
 from gss.training.posterior import PosteriorTraining
 from gss.training.run import build_gss, train
@@ -68,7 +67,7 @@ def test_classes_of_one_colour_are_refused() -> None:
     stage = posterior()
     with torch.no_grad():
         stage.color_logits[3] = stage.color_logits[5]
-    with pytest.raises(ValueError, match="posterior: the learned palette is of no use, .*; posterior.spread keeps"):
+    with pytest.raises(ValueError, match="posterior: the learned palette cannot be used, .*; posterior.spread keeps"):
         stage.finish()
 
 
@@ -86,17 +85,16 @@ def test_spread_pushes_near_colours_apart_and_leaves_the_others_alone() -> None:
     assert before < 10 < stage(batch())["smallest_distance"]
 
 
-def test_a_run_learns_its_palette_and_keeps_it(tmp_path: Path) -> None:
-    generate_scenes(tmp_path / "data", train=4, val=1, size=(48, 64), seed=0)
+def test_a_run_learns_its_palette_and_keeps_it(data: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(posterior=LEARN)
     recipe.posterior_stage = recipe.prior_stage
-    run = train(recipe, tmp_path / "data", tmp_path / "run")
+    run = train(recipe, data, tmp_path / "run")
     stages = [line["stage"] for line in read_metrics(run / "metrics.jsonl")]
     assert stages == ["tokenizer"] * 3 + ["posterior"] * 3 + ["prior"] * 3
     learned = gss.load(run).palette
     assert learned.name == "scenes-learned" and learned.colors != PALETTE.colors
     model = (run / "model.safetensors").read_bytes()
-    train(recipe, tmp_path / "data", run, resume=True)
+    train(recipe, data, run, resume=True)
     assert (run / "model.safetensors").read_bytes() == model
     assert gss.load(run).palette == learned
 

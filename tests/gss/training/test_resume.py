@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from gss.training import loop
 from gss.training.checkpoint import CheckpointError, checkpoint_path, list_checkpoints, load_weights
 from gss.training.metrics_log import read_metrics
 from gss.training.outcome import TrainingDiverged, TrainingInterrupted
 from gss.training.resume import ResumeMismatch
+from tests.gss.training import tiny_run as tiny
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -42,13 +44,13 @@ def assert_same_run(run_dir: Path, reference: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("uninterrupted")
     tiny.run(run_dir)
     return run_dir
 
 
-def run_until_killed(tiny: ModuleType, run_dir: Path, *flags: str) -> None:
+def run_until_killed(run_dir: Path, *flags: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(tiny.__file__), str(run_dir), *flags],
@@ -61,7 +63,7 @@ def run_until_killed(tiny: ModuleType, run_dir: Path, *flags: str) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-def test_uninterrupted_run(uninterrupted: Path, tiny: ModuleType) -> None:
+def test_uninterrupted_run(uninterrupted: Path) -> None:
     lines = history(uninterrupted)
     assert [line["step"] for line in lines] == list(range(1, 25))
     assert set(lines[0]) == {"stage", "step", "loss", "accuracy", "grad_norm", "lr"}
@@ -69,8 +71,8 @@ def test_uninterrupted_run(uninterrupted: Path, tiny: ModuleType) -> None:
     assert [step for step, _ in list_checkpoints(uninterrupted / "checkpoints" / "tiny")] == [20, 24]
 
 
-def test_killed_in_a_step(tiny: ModuleType, tmp_path: Path, uninterrupted: Path) -> None:
-    run_until_killed(tiny, tmp_path, "--kill-in-step", "18")
+def test_killed_in_a_step(tmp_path: Path, uninterrupted: Path) -> None:
+    run_until_killed(tmp_path, "--kill-in-step", "18")
     # steps 16 and 17 are in the log, but past the checkpoint: the resume repeats them
     assert [line["step"] for line in history(tmp_path)] == list(range(1, 18))
     assert [step for step, _ in list_checkpoints(tmp_path / "checkpoints" / "tiny")] == [10, 15]
@@ -78,8 +80,8 @@ def test_killed_in_a_step(tiny: ModuleType, tmp_path: Path, uninterrupted: Path)
     assert_same_run(tmp_path, uninterrupted)
 
 
-def test_killed_while_writing_a_checkpoint(tiny: ModuleType, tmp_path: Path, uninterrupted: Path) -> None:
-    run_until_killed(tiny, tmp_path, "--kill-while-saving", "10")
+def test_killed_while_writing_a_checkpoint(tmp_path: Path, uninterrupted: Path) -> None:
+    run_until_killed(tmp_path, "--kill-while-saving", "10")
     folder = tmp_path / "checkpoints" / "tiny"
     (half,) = folder.glob("*.tmp*")
     assert half.name.startswith(".step_0000010.") and half.suffix == ".pt"
@@ -89,15 +91,27 @@ def test_killed_while_writing_a_checkpoint(tiny: ModuleType, tmp_path: Path, uni
     assert not half.exists()
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_finishes_the_step(
-    tiny: ModuleType, tmp_path: Path, uninterrupted: Path, number: signal.Signals
+    tmp_path: Path, uninterrupted: Path, number: signal.Signals, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also with worker processes, which the signal reaches too, as from a terminal or a batch system."""
+
+    def signal_all(loss: Tensor) -> Tensor:
+        children = multiprocessing.active_children()
+        assert len(children) == workers
+        for child in children:
+            os.kill(child.pid, number)
+        return tiny.send(number)(loss)
+
+    monkeypatch.setattr(loop, "loader_workers", lambda *_: workers)
     before = signal.getsignal(number)
-    net = initial_net(tiny)
-    net.at_call[8] = tiny.send(number)
+    net = initial_net()
+    net.at_call[8] = signal_all
     with pytest.raises(TrainingInterrupted, match=r"after step 8 of 24.*the run can be resumed from there") as stopped:
         tiny.run(tmp_path, net)
+    assert not multiprocessing.active_children()
     assert signal.getsignal(number) is before
     assert stopped.value.step == 8
     assert stopped.value.checkpoint == checkpoint_path(tmp_path / "checkpoints" / "tiny", 8)
@@ -107,14 +121,12 @@ def test_signal_finishes_the_step(
 
 @pytest.mark.parametrize("moment", ["last step", "last save"])
 def test_signal_at_the_very_end(
-    tiny: ModuleType, tmp_path: Path, uninterrupted: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, uninterrupted: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    net = initial_net(tiny)
+    net = initial_net()
     if moment == "last step":
         net.at_call[24] = tiny.send(signal.SIGINT)
     else:
-        from gss.training import loop
-
         save_weights = loop.save_weights
 
         def interrupted(*arguments: Any) -> None:
@@ -129,8 +141,8 @@ def test_signal_at_the_very_end(
     assert tiny.run(tmp_path)[0].skipped
 
 
-def test_damaged_checkpoint_is_set_aside(tiny: ModuleType, tmp_path: Path, uninterrupted: Path) -> None:
-    net = initial_net(tiny)
+def test_damaged_checkpoint_is_set_aside(tmp_path: Path, uninterrupted: Path) -> None:
+    net = initial_net()
     net.at_call[12] = tiny.send(signal.SIGINT)
     with pytest.raises(TrainingInterrupted):
         tiny.run(tmp_path, net)
@@ -143,7 +155,7 @@ def test_damaged_checkpoint_is_set_aside(tiny: ModuleType, tmp_path: Path, unint
 
 
 @pytest.mark.parametrize("size", [0, 10])
-def test_no_readable_checkpoint(tiny: ModuleType, tmp_path: Path, size: int) -> None:
+def test_no_readable_checkpoint(tmp_path: Path, size: int) -> None:
     folder = tmp_path / "checkpoints" / "tiny"
     folder.mkdir(parents=True)
     checkpoint_path(folder, 5).write_bytes(b"x" * size)
@@ -153,8 +165,8 @@ def test_no_readable_checkpoint(tiny: ModuleType, tmp_path: Path, size: int) -> 
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_divergence_keeps_the_last_checkpoint(tiny: ModuleType, tmp_path: Path, precision: str) -> None:
-    net = initial_net(tiny)
+def test_divergence_keeps_the_last_checkpoint(tmp_path: Path, precision: str) -> None:
+    net = initial_net()
     net.at_call[13] = lambda loss: loss * float("nan")
     with pytest.raises(TrainingDiverged, match=r"step 13.*loss nan.*step_0000010\.pt") as diverged:
         tiny.run(tmp_path, net, mixed_precision=precision)
@@ -168,15 +180,15 @@ def test_divergence_keeps_the_last_checkpoint(tiny: ModuleType, tmp_path: Path, 
     assert "_original_forward" not in vars(net)
 
 
-def test_infinite_gradient_of_a_finite_loss(tiny: ModuleType, tmp_path: Path) -> None:
-    net = initial_net(tiny)
+def test_infinite_gradient_of_a_finite_loss(tmp_path: Path) -> None:
+    net = initial_net()
     # sqrt has an infinite slope at 0, where its value is fine
     net.at_call[2] = lambda loss: loss + torch.sqrt(loss - loss)
     with pytest.raises(TrainingDiverged, match=r"step 2: loss \d.*grad_norm nan; no checkpoint had been written"):
         tiny.run(tmp_path, net)
 
 
-def test_finished_stage_is_skipped(tiny: ModuleType, tmp_path: Path) -> None:
+def test_finished_stage_is_skipped(tmp_path: Path) -> None:
     result, trained = tiny.run(tmp_path, steps=6)
     assert not result.skipped and result.values["loss"] > 0
     after_training = torch.rand(1)
@@ -188,7 +200,7 @@ def test_finished_stage_is_skipped(tiny: ModuleType, tmp_path: Path) -> None:
         assert torch.equal(net.state_dict()[name], value), name
 
 
-def test_steps_may_grow(tiny: ModuleType, tmp_path: Path) -> None:
+def test_steps_may_grow(tmp_path: Path) -> None:
     tiny.run(tmp_path, steps=6, schedule="constant")
     result, net = tiny.run(tmp_path, steps=9, schedule="constant")
     assert not result.skipped and net.calls == 3
@@ -197,15 +209,15 @@ def test_steps_may_grow(tiny: ModuleType, tmp_path: Path) -> None:
     assert_same_run(tmp_path, tmp_path / "whole")
 
 
-def test_growing_needs_the_last_checkpoint(tiny: ModuleType, tmp_path: Path) -> None:
+def test_growing_needs_the_last_checkpoint(tmp_path: Path) -> None:
     tiny.run(tmp_path, steps=6)
     checkpoint_path(tmp_path / "checkpoints" / "tiny", 6).unlink()
     with pytest.raises(CheckpointError, match="needs the checkpoint of that step"):
         tiny.run(tmp_path, steps=9)
 
 
-def test_changed_settings_are_refused_by_name(tiny: ModuleType, tmp_path: Path) -> None:
-    net = initial_net(tiny)
+def test_changed_settings_are_refused_by_name(tmp_path: Path) -> None:
+    net = initial_net()
     net.at_call[7] = tiny.send(signal.SIGINT)
     with pytest.raises(TrainingInterrupted):
         tiny.run(tmp_path, net)
@@ -220,7 +232,7 @@ def test_changed_settings_are_refused_by_name(tiny: ModuleType, tmp_path: Path) 
         tiny.run(tmp_path, dataset=tiny.NoisyPatches(21))
 
 
-def test_changed_inputs_are_refused_finished_or_not(tiny: ModuleType, tmp_path: Path) -> None:
+def test_changed_inputs_are_refused_finished_or_not(tmp_path: Path) -> None:
     inputs = {"data": {"names": "a1", "pixels": {"sky": 3}}, "palette": {"colors": [[0, 0, 0]]}}
     tiny.run(tmp_path, steps=4, inputs=inputs)
     assert tiny.run(tmp_path, steps=4, inputs=inputs)[0].skipped
@@ -234,25 +246,25 @@ def test_changed_inputs_are_refused_finished_or_not(tiny: ModuleType, tmp_path: 
         assert "config.steps" not in message and f"remove {tmp_path / 'checkpoints' / 'tiny'} to train" in message
 
 
-def test_a_checkpoint_without_a_record_is_continued_with_a_warning(tiny: ModuleType, tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_record_is_continued_with_a_warning(tmp_path: Path) -> None:
     tiny.run(tmp_path, steps=2)
     with pytest.warns(UserWarning, match=r"final\.safetensors does not record data: changes there go unnoticed"):
         assert tiny.run(tmp_path, steps=2, inputs={"data": {"names": "a1"}})[0].skipped
 
 
 @pytest.mark.parametrize(("steps", "file"), [(2, r"final\.safetensors"), (4, r"step_0000002\.pt")])
-def test_weights_of_another_module_name_the_file(tiny: ModuleType, tmp_path: Path, steps: int, file: str) -> None:
+def test_weights_of_another_module_name_the_file(tmp_path: Path, steps: int, file: str) -> None:
     tiny.run(tmp_path, steps=2)
     with pytest.raises(CheckpointError, match=rf"(?s){file} does not fit the model.*norm\.weight"):
         tiny.run(tmp_path, tiny.TinyNet(regularised=False), steps=steps)
 
 
-def test_without_resume_nothing_is_overwritten(tiny: ModuleType, tmp_path: Path) -> None:
+def test_without_resume_nothing_is_overwritten(tmp_path: Path) -> None:
     tiny.run(tmp_path, steps=5, resume=False)
     with pytest.raises(FileExistsError, match="already holds a trained stage"):
         tiny.run(tmp_path, steps=5, resume=False)
 
 
-def initial_net(tiny: ModuleType) -> Any:
+def initial_net() -> Any:
     torch.manual_seed(7)
     return tiny.TinyNet()

@@ -27,7 +27,7 @@ from gss.evaluation.ceiling import ceiling
 from gss.evaluation.scores import evaluate
 from gss.palette import Palette
 from gss.palettes.files import write_palette
-from gss.scenes import generate_scenes
+from gss.training import stages
 from gss.training.checkpoint import load_weights, save_weights
 from gss.training.data import find_training_data
 from gss.training.metrics_log import read_metrics
@@ -37,28 +37,15 @@ from gss.training.run import train
 from tests.gss.tiny import tiny_recipe
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes")
-    generate_scenes(folder, train=4, val=2, size=(48, 64), seed=0)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(tiny_recipe(), data, tmp_path_factory.mktemp("run") / "gss")
-
-
 def test_a_run_folder_is_self_contained(run: Path) -> None:
-    assert {"config.json", "model.safetensors", "recipe.yaml", "versions.json", "metrics.jsonl", "checkpoints"} <= {
-        file.name for file in run.iterdir()
-    }
+    names = {"config.json", "model.safetensors", "README.md", "recipe.yaml", "versions.json", "metrics.jsonl"}
+    assert {file.name for file in run.iterdir()} == names | {"checkpoints"}
     config = json.loads((run / "config.json").read_text())
     assert config["palette"]["classes"][0] == "sky"
     assert config["backbone"]["model_type"] == "resnet"
     assert json.loads((run / "versions.json").read_text())["packages"]["torch"] == version("torch")
     steps = [(line["stage"], line["step"]) for line in read_metrics(run / "metrics.jsonl")]
-    assert steps == [("tokenizer", 1), ("tokenizer", 2), ("tokenizer", 3), ("prior", 1), ("prior", 2), ("prior", 3)]
+    assert steps == [(stage, step) for stage in ("tokenizer", "prior") for step in (1, 2, 3)]
 
 
 def test_the_loaded_run_scores_and_predicts(run: Path, data: Path) -> None:
@@ -101,15 +88,10 @@ def test_a_second_run_in_the_same_folder_is_refused(run: Path, data: Path) -> No
         train(tiny_recipe(), data, run)
 
 
-def test_the_twin_trains_and_loads(data: Path, tmp_path: Path) -> None:
-    run = train(tiny_recipe(model="pixel-classifier"), data, tmp_path / "twin")
-    assert isinstance(gss.load(run), gss.PixelClassifier)
-
-
-def test_the_twin_sees_the_same_batches(run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gss.training import stages
-
-    def recorded(stage: type, model: str, name: str) -> list[torch.Tensor]:
+def test_the_twin_sees_the_same_batches(
+    data: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recorded(stage: type, model: str, run: Path) -> list[torch.Tensor]:
         images: list[torch.Tensor] = []
         forward = stage.forward
 
@@ -118,18 +100,19 @@ def test_the_twin_sees_the_same_batches(run: Path, data: Path, tmp_path: Path, m
             return forward(self, batch)
 
         monkeypatch.setattr(stage, "forward", watched)
-        train(tiny_recipe(model=model), data, tmp_path / name)
+        train(tiny_recipe(model=model), data, run, resume=True)
         return images
 
-    ours = recorded(stages.PriorTraining, "gss", "a")
-    twins = recorded(stages.ClassifierTraining, "pixel-classifier", "b")
+    shutil.rmtree(folder / "checkpoints" / "prior")
+    ours = recorded(stages.PriorTraining, "gss", folder)
+    twins = recorded(stages.ClassifierTraining, "pixel-classifier", tmp_path / "twin")
     assert len(ours) == len(twins) == 3
     assert all(torch.equal(a, b) for a, b in zip(ours, twins, strict=True))
+    assert isinstance(gss.load(tmp_path / "twin"), gss.PixelClassifier)
 
 
 def test_broken_data_stops_before_the_first_step(data: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken"
-    generate_scenes(broken, train=2, val=1, size=(48, 64), seed=0)
+    broken = Path(shutil.copytree(data, tmp_path / "broken"))
     mask = sorted((broken / "annotations" / "train").iterdir())[0]
     Image.new("L", (64, 48), 77).save(mask)
     with pytest.raises(DataError, match=mask.name):
@@ -137,13 +120,22 @@ def test_broken_data_stops_before_the_first_step(data: Path, tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-def copied(run: Path, target: Path) -> Path:
-    shutil.copytree(run, target)
-    return target
+@pytest.fixture
+def folder(run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run."""
+    return Path(shutil.copytree(run, tmp_path / "run"))
 
 
-def contents(run: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(run)): file.read_bytes() for file in run.rglob("*") if file.is_file()}
+def refused(recipe: Recipe, data: Path, folder: Path, message: str) -> None:
+    """Resuming raises ResumeMismatch and changes no file."""
+
+    def contents() -> dict[Path, bytes]:
+        return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+    before = contents()
+    with pytest.raises(ResumeMismatch, match=message):
+        train(recipe, data, folder, resume=True)
+    assert contents() == before
 
 
 def changed(section: str, **values: Any) -> Recipe:
@@ -159,43 +151,33 @@ def changed(section: str, **values: Any) -> Recipe:
         (changed("prior_stage", learning_rate=0.5), "config.learning_rate: was 0.001, now 0.5"),
         (tiny_recipe(pretrained="someone/something"), "recipe.pretrained: was None, now 'someone/something'"),
         (tiny_recipe(seed=1), "seed: was 0, now 1"),
+        (
+            tiny_recipe(backbone=tiny_recipe().backbone | {"depths": [1, 1, 1, 2]}),
+            "recipe.backbone.depths: was [1, 1, 1, 1], now [1, 1, 1, 2]",
+        ),
         (tiny_recipe(model="pixel-classifier"), "model: was 'gss', now 'pixel-classifier'"),
     ],
 )
 def test_a_finished_run_is_not_resumed_under_another_recipe(
-    run: Path, data: Path, tmp_path: Path, recipe: Recipe, message: str
+    data: Path, folder: Path, recipe: Recipe, message: str
 ) -> None:
-    folder = copied(run, tmp_path / "run")
-    before = contents(folder)
-    with pytest.raises(ResumeMismatch, match=re.escape(message)):
-        train(recipe, data, folder, resume=True)
-    assert contents(folder) == before
+    refused(recipe, data, folder, re.escape(message))
 
 
-def test_changed_backbone_and_data_are_refused(run: Path, data: Path, tmp_path: Path) -> None:
-    folder = copied(run, tmp_path / "run")
-    before = contents(folder)
-    recipe = tiny_recipe()
-    recipe.backbone = recipe.backbone | {"depths": [1, 1, 1, 2]}
-    with pytest.raises(ResumeMismatch, match=r"recipe\.backbone\.depths: was \[1, 1, 1, 1\], now \[1, 1, 1, 2\]"):
-        train(recipe, data, folder, resume=True)
-
-    scenes = copied(data, tmp_path / "scenes")
+def test_changed_data_is_refused(data: Path, folder: Path, tmp_path: Path) -> None:
+    scenes = Path(shutil.copytree(data, tmp_path / "scenes"))
     palette = json.loads((scenes / "palette.json").read_text())
     palette["colors"][0] = [1, 2, 3]
     (tmp_path / "other.json").write_text(json.dumps(palette))
-    with pytest.raises(ResumeMismatch, match=r"palette\.colors: was \[\[.*now \[\[1, 2, 3\]"):
-        train(tiny_recipe(palette=str(tmp_path / "other.json")), scenes, folder, resume=True)
+    other = tiny_recipe(palette=str(tmp_path / "other.json"))
+    refused(other, scenes, folder, r"palette\.colors: was \[\[.*now \[\[1, 2, 3\]")
 
     mask = sorted((scenes / "annotations" / "train").iterdir())[0]
     Image.new("L", (64, 48), 0).save(mask)
-    with pytest.raises(ResumeMismatch, match=r"data\.pixels\.sky: was \d+, now \d+"):
-        train(tiny_recipe(), scenes, folder, resume=True)
-    assert contents(folder) == before
+    refused(tiny_recipe(), scenes, folder, r"data\.pixels\.sky: was \d+, now \d+")
 
 
-def test_how_tokens_are_decoded_may_change(run: Path, data: Path, tmp_path: Path) -> None:
-    folder = copied(run, tmp_path / "run")
+def test_how_tokens_are_decoded_may_change(data: Path, folder: Path) -> None:
     weights = (folder / "model.safetensors").read_bytes()
     train(changed("prior", decode="consensus"), data, folder, resume=True)
     assert (folder / "model.safetensors").read_bytes() == weights
@@ -204,31 +186,22 @@ def test_how_tokens_are_decoded_may_change(run: Path, data: Path, tmp_path: Path
     assert "decode: consensus" in (folder / "recipe.yaml").read_text()
 
 
-def test_a_longer_tokenizer_needs_a_new_stage_two(run: Path, data: Path, tmp_path: Path) -> None:
-    folder = copied(run, tmp_path / "run")
-    before = contents(folder)
-    longer = changed("tokenizer_stage", steps=4)
-    prior = folder / "checkpoints" / "prior"
-    with pytest.raises(ResumeMismatch, match=rf"tokenizer_stage\.steps: was 3, now 4.*remove {prior} to train"):
-        train(longer, data, folder, resume=True)
-    assert contents(folder) == before
+def test_a_longer_tokenizer_needs_a_new_stage_two(data: Path, folder: Path) -> None:
+    longer, prior = changed("tokenizer_stage", steps=4), folder / "checkpoints" / "prior"
+    refused(longer, data, folder, rf"tokenizer_stage\.steps: was 3, now 4.*remove {prior} to train")
     shutil.rmtree(prior)
     train(longer, data, folder, resume=True)
     stage_one = load_file(folder / "checkpoints" / "tokenizer" / "final.safetensors")
     assert torch.equal(gss.load(folder).tokenizer.quantizer.codebook, stage_one["tokenizer.quantizer.codebook"])
 
 
-def test_stage_two_is_tied_to_the_weights_of_stage_one(run: Path, data: Path, tmp_path: Path) -> None:
-    folder = copied(run, tmp_path / "run")
+def test_stage_two_is_tied_to_the_weights_of_stage_one(data: Path, folder: Path) -> None:
     final = folder / "checkpoints" / "tokenizer" / "final.safetensors"
     weights, metadata = load_weights(final)
     weights["tokenizer.quantizer.codebook"] += 1
     save_weights(final, weights, metadata)
-    before = contents(folder)
     prior = folder / "checkpoints" / "prior"
-    with pytest.raises(ResumeMismatch, match=rf"tokenizer weights: was '\w+', now '\w+'\n.*remove {prior} to train"):
-        train(tiny_recipe(), data, folder, resume=True)
-    assert contents(folder) == before
+    refused(tiny_recipe(), data, folder, rf"tokenizer weights: was '\w+', now '\w+'\n.*remove {prior} to train")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +241,7 @@ def test_only_a_run_blocks_its_folder(run: Path, tmp_path: Path) -> None:
 
 
 def test_train_reads_the_train_split_only_and_tidies_up(data: Path, tmp_path: Path) -> None:
-    scenes = copied(data, tmp_path / "scenes")
+    scenes = Path(shutil.copytree(data, tmp_path / "scenes"))
     for part in ("images", "annotations"):
         shutil.rmtree(scenes / part / "val")
     folder = tmp_path / "run"
@@ -281,7 +254,7 @@ def test_train_reads_the_train_split_only_and_tidies_up(data: Path, tmp_path: Pa
     finally:
         os.umask(before)
     assert not list(folder.glob(".*"))
-    files = ("model.safetensors", "config.json", "recipe.yaml", "checkpoints/classifier/final.safetensors")
+    files = ("model.safetensors", "README.md", "config.json", "recipe.yaml", "checkpoints/classifier/final.safetensors")
     assert {oct((folder / file).stat().st_mode & 0o777) for file in files} == {"0o644"}
 
 
@@ -356,7 +329,7 @@ def test_a_data_set_in_its_official_folders_is_trained_on_as_it_is(tmp_path: Pat
     assert data.palette == palette and len(data.names) == 2
     assert sum(data.pixels) < 2 * 48 * 64  # 0 is unlabelled there
     assert find_training_data(recipe, tmp_path / "ade", check=False).pixels is None
-    with pytest.raises(ValueError, match="palette: 'scenes' has not the classes of the 'ade20k' data set"):
+    with pytest.raises(ValueError, match="palette: 'scenes' does not have the classes of the 'ade20k' data set"):
         find_training_data(tiny_recipe(), tmp_path / "ade")
     run = train(recipe, tmp_path / "ade", tmp_path / "run")
     assert gss.load(run).palette == palette

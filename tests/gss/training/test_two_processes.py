@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import gss
-from gss.scenes import generate_scenes
 from gss.training.metrics_log import read_metrics
 
 SCRIPT = """
@@ -22,12 +21,11 @@ train(recipe, Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
-def test_two_processes_train_one_model(tmp_path: Path) -> None:
-    generate_scenes(tmp_path / "data", train=4, val=1, size=(48, 64), seed=0)
+def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [*command, str(tmp_path / "script.py"), str(tmp_path / "data"), str(tmp_path / "run")],
+        [*command, str(tmp_path / "script.py"), str(data), str(tmp_path / "run")],
         env={
             **os.environ,
             "PYTHONPATH": str(Path(__file__).parents[3]),

@@ -1,4 +1,4 @@
-"""A training run small enough to be killed: imported by the tests through conftest.py, and run as a script by them."""
+"""A training run small enough to be killed: imported by the tests, and run as a script by them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from gss.config import StageConfig
 from gss.training.loop import train_stage
 from gss.training.outcome import StageResult
-from gss.training.progress import Progress
 
 CONFIG = StageConfig(
     steps=24,
@@ -95,8 +94,7 @@ def run(run_dir: Path, net: TinyNet | None = None, **changes: Any) -> tuple[Stag
     seed, resume = changes.pop("seed", 3), changes.pop("resume", True)
     dataset, inputs = changes.pop("dataset", NoisyPatches()), changes.pop("inputs", None)
     config = replace(CONFIG, **changes)
-    quiet = Progress(enabled=False)
-    result = train_stage("tiny", net, dataset, config, run_dir, seed=seed, resume=resume, progress=quiet, inputs=inputs)
+    result = train_stage("tiny", net, dataset, config, run_dir, seed=seed, resume=resume, inputs=inputs)
     return result, net
 
 
