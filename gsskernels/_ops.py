@@ -213,8 +213,8 @@ linear_cross_entropy = _define(
     _loss_fake,
     _loss,
 )
-# `gradients` tells for which of x, weight and bias the forward pass also computes the gradient of a "mean" or "sum". The
-# forward pass then takes three matrix products; a separate backward pass, which computes the logits again, makes it four.
+# `gradients` tells for which of x, weight and bias the forward pass also computes the gradient of a "mean" or "sum".
+# This takes three matrix products; with a separate backward pass, which computes the logits again, it takes four.
 linear_cross_entropy_with_gradients = _define(
     "linear_cross_entropy_with_gradients(Tensor x, Tensor weight, Tensor target, Tensor? bias, int dim, "
     "SymInt ignore_index, float label_smoothing, str reduction, bool[3] gradients) "

@@ -27,9 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gsskernels.tune", description=__doc__.split("\n")[0])
     parser.add_argument("--kernels", default="", help="comma-separated names; by default all in the table")
     parser.add_argument("--quick", action="store_true", help="only configurations one step away from the current ones")
-    parser.add_argument(
-        "--out", type=Path, default=None, help="folder of the table; by default the one plans read"
-    )
+    parser.add_argument("--out", type=Path, default=None, help="folder of the table; by default the one plans read")
     given = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("gsskernels.tune measures on a GPU, and torch finds none", file=sys.stderr)
