@@ -5,14 +5,14 @@ import torch
 from torch import Tensor
 
 from gsskernels import maskige_encode
-from tests.gsskernels.inputs import INF, INTEGERS, NAN, assert_as_reference, seeded
+from tests.gsskernels.inputs import INF, INTEGERS, NAN, same, seeded
 
 OUTPUTS = (torch.float32, torch.bfloat16, torch.float16, torch.uint8)
 
 
 def assert_same(labels: Tensor, palette: Tensor, **options: object) -> None:
-    assert_as_reference(maskige_encode, labels, palette, **options)
-    assert maskige_encode(labels, palette, **options).is_contiguous()  # type: ignore[arg-type]
+    got, wanted = (maskige_encode(labels, palette, backend=b, **options) for b in (None, "reference"))  # type: ignore[arg-type]
+    assert same(got, wanted) and got.is_contiguous()
 
 
 def patches(height: int, width: int, classes: int) -> Tensor:
@@ -69,7 +69,7 @@ def test_sizes(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
 def test_layouts(dtype: torch.dtype, interpreted: bool) -> None:
     palette = torch.randint(0, 256, (40, 3), generator=seeded()).to(torch.int16)
-    height, width = (20, 30) if interpreted else (70, 210)
+    height, width = (10, 30) if interpreted else (70, 210)
     labels = torch.randint(0, 41, (3, height, width), generator=seeded(1), dtype=torch.uint8)
     for view in (
         labels.transpose(1, 2),
@@ -77,7 +77,7 @@ def test_layouts(dtype: torch.dtype, interpreted: bool) -> None:
         labels[:, :-1, 3:-4],
         labels[:1].expand(5, height, width),
         labels[:, :, :1].expand(3, height, 11),
-        labels.permute(1, 2, 0),
+        labels.permute(1, 2, 0) if not interpreted else labels.permute(1, 2, 0)[:, ::3],
         labels[0],
         labels[:, :, 2:3],
         labels[:, :1],
