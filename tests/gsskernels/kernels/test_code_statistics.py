@@ -20,8 +20,8 @@ def assert_same(x: Tensor, codes: Tensor, num_codes: int, dim: int = 1) -> None:
 # chunk of 32 rows, over one border and over many chunks; codes that no row has.
 @pytest.mark.parametrize("codes", [1, 7, 513])
 def test_sums(codes: int, interpreted: bool) -> None:
-    for rows in (0, 1, 129, 200) if interpreted else (0, 1, 127, 128, 129, 1000):
-        for features in (0, 3, 130) if interpreted else (0, 1, 3, 4, 15, 16, 17, 64, 130):
+    for rows in (0, 1, 129) if interpreted else (0, 1, 127, 128, 129, 1000):
+        for features in (0, 3, 70) if interpreted else (0, 1, 3, 4, 15, 16, 17, 64, 130):
             ids = torch.randint(-1, codes + 1, (rows,), generator=seeded(1))
             assert_same(gaussian(rows, features), ids, codes)
 
