@@ -214,11 +214,7 @@ linear_cross_entropy = _define(
     _loss,
 )
 # `gradients` tells for which of x, weight and bias the forward pass also computes the gradient of a "mean" or "sum".
-<<<<<<< HEAD
-# The forward pass then takes three matrix products; a separate backward pass, which repeats the logits, makes it four.
-=======
 # This takes three matrix products; with a separate backward pass, which computes the logits again, it takes four.
->>>>>>> w/kernels
 linear_cross_entropy_with_gradients = _define(
     "linear_cross_entropy_with_gradients(Tensor x, Tensor weight, Tensor target, Tensor? bias, int dim, "
     "SymInt ignore_index, float label_smoothing, str reduction, bool[3] gradients) "
