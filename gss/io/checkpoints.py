@@ -6,6 +6,8 @@
 - It builds more than weights need, such as sparse tensors with unchecked indices, or a bytearray of any size. Only the
   names listed here pass.
 - It refuses whole modules in legacy files, such as old dVAE pickles, for the source text that these carry.
+- It reads protocol 2 alone. Files of `torch.save(..., pickle_protocol=4)` go through Python's unpickler, which gets no
+  class or function but those listed here.
 
 A hostile file can still take time and memory that grow with the square of its pickle, which is limited to 64 MiB.
 """
@@ -14,11 +16,13 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import pickletools
 import re
 import struct
 import zipfile
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import IO, Any
 
 import torch
@@ -80,7 +84,7 @@ def read_checkpoint(path: PathLike) -> Any:
         {'weight': tensor([1., 1.])}
 
     Args:
-        path: a file in the zip form (torch >= 1.6) or the legacy form, with pickle protocol 2, torch.save's default.
+        path: a file in the zip form (torch >= 1.6) or the legacy form.
 
     Returns:
         dicts, lists, tuples, sets, text, bytes, numbers, None, CPU tensors, and an `Inert` for each object of the few
@@ -102,6 +106,11 @@ def read_checkpoint(path: PathLike) -> Any:
             else:
                 # An open file, since torch.load chooses another format by the suffix of a path.
                 source, pickled = _legacy_source(file)
+            if pickled.protocol != 2:
+                module = SimpleNamespace(
+                    __name__=__name__, Unpickler=_ListedOnly, load=lambda file, **options: _ListedOnly(file).load()
+                )
+                return torch.load(source, map_location="cpu", weights_only=False, mmap=zipped, pickle_module=module)
             stand_ins: list[Any] = [(_stand_in(name), name) for name in pickled.names - _BUILT]
             with torch.serialization.safe_globals(stand_ins):
                 return torch.load(source, map_location="cpu", weights_only=True, mmap=zipped)
@@ -118,6 +127,7 @@ def describe(value: Any) -> str:
 class _Pickle:
     """Names that a pickle uses, and the places of whole modules in it: their first byte and their last instruction."""
 
+    protocol: int = 2
     names: set[str] = field(default_factory=set)
     modules: list[tuple[int, int]] = field(default_factory=list)
 
@@ -129,7 +139,9 @@ class _Pickle:
         for opcode, argument, position in pickletools.genops(stream):
             at = position or 0  # None only for a stream without positions
             if opcode.name == "PROTO" and argument != 2:
-                raise ValueError(f"pickle protocol {argument}; expected 2, the default of torch.save")
+                if not isinstance(argument, int) or argument > pickle.HIGHEST_PROTOCOL:
+                    raise ValueError(f"pickle protocol {argument}; expected at most {pickle.HIGHEST_PROTOCOL}")
+                self.protocol = argument
             if opcode.name in ("GLOBAL", "INST"):
                 name = re.sub(r"^__builtin__\b", "builtins", str(argument).replace(" ", ".", 1))
                 if name not in _BUILT and name not in _INERT and name != _EMPTY_BYTES:
@@ -157,6 +169,18 @@ class _Pickle:
             parts += [content[done:start], f"c{module}\n{name}\n".encode(), content[start:end], b"R"]
             done = end + 1
         return b"".join([*parts, content[done:]])
+
+
+class _ListedOnly(pickle.Unpickler):
+    """Builds objects of the listed names alone. Newer protocols store bytes themselves and need no codec."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        full = f"{module}.{name}"
+        if full in _INERT:
+            return _stand_in(full)
+        if full in _BUILT and full != "_codecs.encode":
+            return super().find_class(module, name)
+        raise ValueError(f"{full[:200]!r} is not allowed in a checkpoint; nothing of it was executed")
 
 
 def _stand_in(name: str) -> Any:
@@ -197,7 +221,7 @@ def _legacy_source(file: IO[bytes]) -> tuple[IO[bytes], _Pickle]:
     """A legacy file in a form that torch.load reads. It starts with five pickles, of which the fourth is the object."""
     file.seek(0)
     head = file.read(MAX_PICKLE)
-    if not head.startswith(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."):
+    if b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." not in head[:24]:
         raise ValueError("it is neither a zip archive nor a legacy checkpoint")
     stream, pickled = io.BytesIO(head), _Pickle()
     for index in range(5):

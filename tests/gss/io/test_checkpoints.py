@@ -34,6 +34,14 @@ def test_what_torch_saves_comes_back(zipped: bool, tmp_path: Path) -> None:
 
 
 @FORMS
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_other_pickle_protocols(zipped: bool, protocol: int, tmp_path: Path) -> None:
+    wanted, path = example(), tmp_path / "file.pth"
+    torch.save(wanted, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    assert same(read_checkpoint(path), wanted)
+
+
+@FORMS
 def test_the_attributes_of_a_state_dict_do_not_hinder(zipped: bool, tmp_path: Path) -> None:
     module = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
     optimizer = torch.optim.AdamW(module.parameters())
