@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -221,6 +222,8 @@ class _StageRun:
             rank=accelerator.process_index,
             world_size=accelerator.num_processes,
         )
+        if start and main:
+            print(f"{self.name}: resuming after step {start} of {config.steps}", file=sys.stderr, flush=True)
         values: dict[str, float] = {}
         speed = StepSpeed()
         self.model.train()

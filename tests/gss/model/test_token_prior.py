@@ -9,7 +9,7 @@ from gss.model.token_prior import TokenPrior, grid_positions
 from gss.palette import Palette
 from gss.prediction.masks import draw_masks, draw_tokens, still_hidden
 from gss.training.run import build_gss
-from gss.training.token_prior import TokenPriorTraining
+from gss.training.stages import TokenPriorTraining
 from tests.gss.tiny import tiny_recipe
 
 PALETTE = Palette.named("scenes")
