@@ -7,7 +7,7 @@ is compiled is what the backend would start, with the configuration it plans for
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmarks.static.variants import Variant, variants
 from gsskernels import triton as backend
+from gsskernels.reference.cross_entropy import CrossEntropyOptions
 from gsskernels.triton.launch import record
 from gsskernels.triton.plan import SM_80, SM_86, SM_90, SM_100, Architecture
 
@@ -243,13 +244,11 @@ def cross_entropy() -> Iterator[Call]:
             target = meta(*(size for axis, size in enumerate(x.shape) if axis != dim), dtype=I64)
             weight, bias = meta(v, d, dtype=dtype), meta(v, dtype=dtype)
             wanted = gradients if reduction != "none" else (False, False, False)
-            loss, lse, *_ = backend.linear_cross_entropy(
-                x, weight, target, bias, dim, -100, smoothing, reduction, wanted
-            )
+            options = CrossEntropyOptions(dim, -100, smoothing, reduction, wanted)
+            loss, lse, *_ = backend.linear_cross_entropy(x, weight, target, bias, options)
             if reduction == "none" and any(gradients):
-                backend.linear_cross_entropy_backward(
-                    loss, x, weight, target, bias, lse, dim, -100, smoothing, reduction, gradients
-                )
+                backward = replace(options, gradients=gradients)
+                backend.linear_cross_entropy_backward(loss, x, weight, target, bias, lse, backward)
 
         extra = [reduction, f"smoothing {smoothing}" if smoothing else "", "features first" if first else ""]
         extra.append("" if any(gradients) else "loss only")
