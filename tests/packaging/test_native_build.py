@@ -14,7 +14,7 @@ def build(tmp_path: Path, **environment: str) -> tuple[subprocess.CompletedProce
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "gsskernels", tmp_path / "gsskernels", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     (tmp_path / "gss").mkdir()
-    shutil.copy(ROOT / "gss" / "_version.py", tmp_path / "gss")
+    shutil.copy(ROOT / "gss" / "__init__.py", tmp_path / "gss")
     found = subprocess.run(
         [sys.executable, "setup.py", "build_ext", "--inplace"],
         cwd=tmp_path,

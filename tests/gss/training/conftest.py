@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from gss.scenes import generate_scenes
 from gss.training.run import train
@@ -22,4 +25,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of `tiny_recipe()` on `data`."""
-    return train(tiny_recipe(), data, tmp_path_factory.mktemp("run") / "gss")
+    with one_thread():
+        return train(tiny_recipe(), data, tmp_path_factory.mktemp("run") / "gss")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums depend on the number of threads, and processes that tests start have one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
