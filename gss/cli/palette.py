@@ -1,4 +1,4 @@
-"""gss palette: the colours of the classes: show, fit, convert."""
+"""gss palette: show, fit and convert the colours of the classes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gss.cli.arguments import Subparsers, add_json, not_negative, output_file, positive
+from gss.cli.arguments import Subparsers, add_json, not_negative, output_file, output_file_named, positive
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from gss.palette import Palette
 
 CLOSEST = 5  # pairs listed
@@ -29,12 +27,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def _add_show(commands: Subparsers) -> None:
     show = commands.add_parser("show", help="classes, colours, and how far apart they are")
     show.add_argument("palette", metavar="NAME|FILE", nargs="?", help="without it: the names of the shipped palettes")
-    show.add_argument(
-        "--out",
-        metavar="FILE.png",
-        type=_png,
-        help="also draw it: swatches, the colours in the RGB cube, margins, the closest pairs",
-    )
+    help_text = "also draw it: swatches, the colours in the RGB cube, margins, the closest pairs"
+    show.add_argument("--out", metavar="FILE.png", type=output_file_named(".png"), help=help_text)
     add_json(show)
     show.set_defaults(run=run_show)
 
@@ -43,19 +37,20 @@ def _add_fit(commands: Subparsers) -> None:
     fit = commands.add_parser(
         "fit",
         help="find colours that are as far apart as possible",
-        description="Finds K colours whose smallest distance is as large as a search finds it. With --confusion or "
-        "--touching, the colours are assigned with regard to classes that are mistaken for each other, or touch.",
+        description="Finds K colours whose smallest distance is as large as a search finds it.",
     )
     classes = fit.add_mutually_exclusive_group(required=True)
     classes.add_argument("--classes", metavar="K|FILE", help="how many, 2 to 255, or a text file with a name a line")
     classes.add_argument("--like", metavar="NAME|FILE", help="the classes of a shipped palette or a palette file")
-    fit.add_argument("--out", metavar="FILE.json", type=_json, required=True, help="the palette to write")
+    help_text = "the palette to write"
+    fit.add_argument("--out", metavar="FILE.json", type=output_file_named(".json"), required=True, help=help_text)
     fit.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default: 0")
     fit.add_argument(
         "--space",
         choices=("rgb", "oklab"),
         default="rgb",
-        help="what distance is: levels, which decide what survives a tokenizer (default), or perceived difference",
+        help="the measure of distance: levels, which decide what survives a tokenizer (default), or the difference "
+        "that people perceive",
     )
     fit.add_argument(
         "--away-from-ignore",
@@ -63,23 +58,6 @@ def _add_fit(commands: Subparsers) -> None:
         help="keep the colours away from the ignore colour too: black, or that of --like. Without this the ignore "
         "colour is the one farthest from all classes",
     )
-    fit.add_argument(
-        "--confusion",
-        metavar="FILE",
-        type=Path,
-        help="confusion matrix, NAME.json or NAME.npy; rows are target classes",
-    )
-    fit.add_argument(
-        "--touching", metavar="DIR", type=Path, help="data set: count how often its classes touch in the label maps"
-    )
-    fit.add_argument(
-        "--goal",
-        choices=("distance", "blend"),
-        default="blend",
-        help="what such classes get: colours with no third one between them (default), which is what a tokenizer that "
-        "blurs needs, or colours far apart",
-    )
-    fit.add_argument("--split", default="train", help="which split of --touching (default: train)")
     add_json(fit)
     fit.set_defaults(run=run_fit)
 
@@ -93,9 +71,8 @@ def _add_convert(commands: Subparsers) -> None:
     )
     convert.add_argument("source", metavar="NAME|FILE", help="a shipped palette, or a .json, .png or .txt file")
     convert.add_argument("target", metavar="FILE", type=output_file, help="a .json, .png or .txt file to write")
-    convert.add_argument(
-        "--classes", metavar="K|FILE", help="use the first K entries, or name them by a text file with a name a line"
-    )
+    help_text = "use the first K entries, or name them by a text file with a name a line"
+    convert.add_argument("--classes", metavar="K|FILE", help=help_text)
     convert.set_defaults(run=run_convert)
 
 
@@ -136,28 +113,19 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_fit(arguments: argparse.Namespace) -> int:
     from gss.cli.output import emit
-    from gss.palette import get_palette
+    from gss.palette import BLACK, get_palette
     from gss.palettes.files import write_palette
     from gss.palettes.fit import fit_palette
-    from gss.palettes.spaces import SPACES
-    from gss.palettes.spread import distance_bound
+    from gss.palettes.starts import distance_bound
 
     like = None if arguments.like is None else get_palette(arguments.like)
     classes = like.class_names if like is not None else _classes(arguments.classes)
     ignore_color = None
     if arguments.away_from_ignore:
-        ignore_color = (0, 0, 0) if like is None else like.ignore_color
-    weights = _weights(arguments, classes if isinstance(classes, int) else len(classes))
+        ignore_color = BLACK if like is None else like.ignore_color
+    name = Path(arguments.out).stem
     start = time.perf_counter()
-    palette = fit_palette(
-        classes,
-        name=Path(arguments.out).stem,
-        seed=arguments.seed,
-        space=arguments.space,
-        ignore_color=ignore_color,
-        weights=weights,
-        goal=arguments.goal,
-    )
+    palette = fit_palette(classes, name=name, seed=arguments.seed, space=arguments.space, ignore_color=ignore_color)
     seconds = time.perf_counter() - start
     write_palette(arguments.out, palette)
 
@@ -172,9 +140,6 @@ def run_fit(arguments: argparse.Namespace) -> int:
     if like is not None:
         values["like_min_distance"] = like.min_distance()[0]
         lines.append(f"{like.name}: {values['like_min_distance']:.1f} levels")
-    if weights is not None:
-        values["pairs"] = pairs = _pair_reports(palette, weights, arguments.space)
-        lines += _pair_lines(pairs, SPACES[arguments.space].unit)
     emit(arguments.json, values, *lines, arguments.out)
     return 0
 
@@ -199,7 +164,7 @@ def _closest_lines(palette: Palette) -> list[str]:
 
 
 def _classes(text: str) -> int | tuple[str, ...]:
-    """What --classes says: a number, or the names in a file, one a line."""
+    """The value of --classes: a number, or the names in a file, one a line."""
     if text.isdecimal():
         return positive(text)
     if not Path(text).is_file():
@@ -208,65 +173,3 @@ def _classes(text: str) -> int | tuple[str, ...]:
     if not names:
         raise ValueError(f"{text}: expected a class name a line, got an empty file")
     return names
-
-
-def _weights(arguments: argparse.Namespace, num_classes: int) -> np.ndarray | None:
-    """What --confusion and --touching say about pairs of classes; both count the same."""
-    import numpy as np
-
-    from gss.palettes.assign import pair_weights
-    from gss.palettes.counts import read_counts
-
-    weights = []
-    if arguments.confusion is not None:
-        weights.append(pair_weights(read_counts(arguments.confusion, num_classes)))
-    if arguments.touching is not None:
-        from gss.data.adjacency import touching_classes
-        from gss.data.sources.layouts import list_split
-
-        pairs = list_split(arguments.touching, arguments.split).complete()
-        weights.append(pair_weights(touching_classes(pairs, num_classes).numpy()))
-    return np.mean(weights, axis=0) if weights else None
-
-
-def _pair_reports(palette: Palette, weights: np.ndarray, space: str) -> dict[str, dict[str, float]]:
-    """`PairReport` for the order that the colours would have without weights, and for the one they have."""
-    from dataclasses import asdict
-
-    import numpy as np
-
-    from gss.palettes.assign import pair_report
-    from gss.palettes.fit import farthest_first
-    from gss.palettes.spaces import SPACES
-
-    assigned = np.array(palette.colors)
-    before = farthest_first(assigned, np.array(palette.ignore_color), SPACES[space])
-    return {
-        when: asdict(pair_report(colors, SPACES[space].points(colors.astype(np.float64)), weights))
-        for when, colors in (("before", before), ("assigned", assigned))
-    }
-
-
-def _pair_lines(reports: dict[str, dict[str, float]], unit: str) -> list[str]:
-    before, assigned = reports["before"], reports["assigned"]
-    return [
-        "pairs of classes by weight, in the order of distance alone and as assigned:",
-        f"  mean distance: {before['mean_distance']:.4g} and {assigned['mean_distance']:.4g} {unit}",
-        "  smallest among the heaviest that have half of the weight: "
-        f"{before['smallest_distance']:.4g} and {assigned['smallest_distance']:.4g} {unit}",
-        f"  blends that become a third class: {before['blended_away']:.1%} and {assigned['blended_away']:.1%}",
-    ]
-
-
-def _png(text: str) -> str:
-    return _file(text, ".png")
-
-
-def _json(text: str) -> str:
-    return _file(text, ".json")
-
-
-def _file(text: str, suffix: str) -> str:
-    if Path(text).suffix.lower() != suffix:
-        raise argparse.ArgumentTypeError(f"expected a file NAME{suffix}, got {text!r}")
-    return output_file(text)

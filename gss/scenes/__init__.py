@@ -33,8 +33,13 @@ SPLITS = ("train", "val")
 def render_scene(seed: int | tuple[int, ...], size: tuple[int, int] = (128, 192)) -> tuple[np.ndarray, np.ndarray]:
     """One scene of `size` (height, width): image uint8 (H, W, 3) RGB and labels uint8 (H, W) in 0..7.
 
-    The same seed gives the same scene. Classes are those of Palette.named("scenes"). Raises ValueError for sizes
+    The same seed gives the same scene. The classes are those of Palette.named("scenes"). Raises ValueError for sizes
     below 32 pixels.
+
+    Example:
+        >>> image, label = render_scene(seed=0, size=(48, 64))
+        >>> image.shape, label.shape
+        ((48, 64, 3), (48, 64))
     """
     if len(size) != 2 or min(size) < 32:
         raise ValueError(f"size: expected (height, width) of at least 32, got {size}")

@@ -11,6 +11,7 @@ from PIL import Image
 import gss
 from gss.cli import main
 from gss.cli.predict import image_files
+from gss.cli.training import AFTER_INTERRUPT
 from gss.io.images import save_image
 from gss.io.labels import write_label
 from gss.io.pictures import to_pillow
@@ -147,10 +148,9 @@ def test_overrides_stand_before_between_and_after_options(training, cut):
 def test_an_interrupted_command_says_how_to_go_on(training, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("gss.scenes.generate_scenes", lambda *args, **settings: None)
     assert main(["train", "--recipe", "interrupted", "--data", "d", "--out", "r"]) == 130
-    expected = "stopped at step 12\nthe same command with --resume goes on from the last checkpoint\n"
-    assert capsys.readouterr().err == expected
+    assert capsys.readouterr().err == f"stopped at step 12\n{AFTER_INTERRUPT}\n"
     assert main(["demo", "--recipe", "interrupted", "--out", str(tmp_path)]) == 130
-    expected = "stopped at step 12\nthe same command again goes on from the last checkpoint\n"
+    expected = "stopped at step 12\nthe same command again resumes from the last checkpoint\n"
     assert capsys.readouterr().err == expected
 
 

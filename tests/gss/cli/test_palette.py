@@ -5,13 +5,10 @@ import math
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from gss.cli import main
-from gss.io.labels import write_label
 from gss.palette import Palette
 from gss.palettes.files import write_palette
 
@@ -19,7 +16,6 @@ from gss.palettes.files import write_palette
 @pytest.fixture(autouse=True)
 def short_search(monkeypatch):
     monkeypatch.setattr("gss.palettes.starts.STARTS", (8, 8))
-    monkeypatch.setattr("gss.palettes.spread.HOPS", 1)
     monkeypatch.setattr("gss.palettes.spread.NEXT_MOVES", 200)
 
 
@@ -74,35 +70,6 @@ def test_fit_in_oklab(tmp_path):
     assert Palette.load(tmp_path / "p.json").num_classes == 3
 
 
-def test_fit_with_confusion(capsys, tmp_path):
-    counts = np.eye(9) * 50
-    counts[0, 1] = 40
-    np.save(tmp_path / "confusion.npy", counts)
-    arguments = ["fit", "--classes", 9, "--out", tmp_path / "p.json", "--confusion", tmp_path / "confusion.npy"]
-    assert run(*arguments, "--goal", "distance", "--json", tmp_path / "report.json") == 0
-    colors = Palette.load(tmp_path / "p.json").colors
-    assert math.dist(colors[0], colors[1]) == pytest.approx(255 * math.sqrt(3))
-    pairs = json.loads((tmp_path / "report.json").read_text())["pairs"]
-    assert pairs["assigned"]["mean_distance"] >= pairs["before"]["mean_distance"]
-    assert "blends that become a third class" in capsys.readouterr().out
-    assert run(*arguments, "--json", tmp_path / "report.json") == 0
-    assert json.loads((tmp_path / "report.json").read_text())["pairs"]["assigned"]["blended_away"] == 0
-
-
-def test_fit_with_touching_classes(tmp_path):
-    names = tuple("abcdefghi")
-    palette = Palette("nine", names, tuple((k, 0, 0) for k in range(9)))
-    labels = torch.tensor([[0] * 9, [1] * 9], dtype=torch.uint8)
-    (tmp_path / "images" / "val").mkdir(parents=True)
-    Image.new("RGB", (9, 3)).save(tmp_path / "images" / "val" / "x.png")
-    write_label(tmp_path / "annotations" / "val" / "x.png", labels, palette)
-    out = tmp_path / "p.json"
-    touching = ["--touching", tmp_path, "--split", "val", "--goal", "distance"]
-    assert run("fit", "--classes", 9, *touching, "--out", out) == 0
-    colors = Palette.load(out).colors
-    assert math.dist(colors[0], colors[1]) == pytest.approx(255 * math.sqrt(3))
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -110,8 +77,6 @@ def test_fit_with_touching_classes(tmp_path):
         (["--classes", "256"], "expected a number from 2 to 255"),
         (["--classes", "missing.txt"], "a text file with a class name a line, got 'missing.txt'"),
         (["--like", "no-such-palette"], "no-such-palette"),
-        (["--classes", "3", "--confusion", "none.npy"], "none.npy"),
-        (["--classes", "3", "--touching", "nowhere"], "nowhere"),
     ],
 )
 def test_fit_refuses(arguments, message, capsys, tmp_path):
