@@ -108,11 +108,8 @@ class Palette:
 
     def margins(self) -> tuple[float, ...]:
         """Half the distance of each class to the nearest other colour, in levels: X^-1 undoes every smaller error."""
-        nearest = [math.inf] * self.num_classes
-        for i, j in itertools.combinations(range(self.num_classes), 2):
-            distance = math.dist(self.colors[i], self.colors[j])
-            nearest[i], nearest[j] = min(nearest[i], distance), min(nearest[j], distance)
-        return tuple(distance / 2 for distance in nearest)
+        distances = ([math.dist(a, b) for b in self.colors if b != a] for a in self.colors)
+        return tuple(min(others, default=math.inf) / 2 for others in distances)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: name, classes, colors, ignore_color, ignore_index."""

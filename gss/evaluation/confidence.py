@@ -116,7 +116,10 @@ def score_split(
 
 @torch.inference_mode()
 def softmax_scores(model: PixelClassifier, image: Tensor) -> dict[str, Tensor]:
-    """Log-odds of the largest probability, and minus the entropy in nats, float32 (H, W), of an image uint8 (3, H, W)."""
+    """Scores of an image uint8 (3, H, W), float32 (H, W) each.
+
+    "max_probability" is the log-odds of the largest probability, "entropy" minus the softmax entropy in nats.
+    """
     device = model.classifier.weight.device
     probabilities = predict_scores(model.image_scores, image[None].to(device), model.inference)[0]
     best = probabilities.amax(0)
@@ -178,19 +181,18 @@ def confidence_report(
     for name, histogram in whole.items():
         levels = histogram.levels()
         area, best = aurc(levels), best_aurc(levels)
-        report["scores"][name] = {
+        values: dict[str, Any] = {
             "auroc": auroc(levels),
             "aurc": area,
             "excess_aurc": area - best if area is not None and best is not None else None,
             "risk_at_coverage": {str(c): risk_at(levels, c) for c in COVERAGES},
         }
+        report["scores"][name] = values
         fitted = name != "entropy" and (fit is None or name in fit.halves[0])
         if fitted and report["pixels"]:
             tested, confidence = _held_out(name, scores, fit)
-            report["scores"][name]["ece"] = {
-                "before": _errors(tested, _before(name, tested.score, scores, palette)),
-                "after": _errors(tested, confidence),
-            }
+            before = _uncalibrated(name, tested.score, scores, palette)
+            values["ece"] = {"before": _errors(tested, before), "after": _errors(tested, confidence)}
             if name == score:
                 report["abstain"] = {str(threshold): _kept(tested, confidence, threshold) for threshold in THRESHOLDS}
     return report
@@ -217,7 +219,8 @@ def _held_out(name: str, scores: SplitScores, fit: SplitScores | None) -> tuple[
     return Levels(*(torch.cat(columns) for columns in zip(*parts, strict=True))), torch.cat(confidences)
 
 
-def _before(name: str, score: Tensor, scores: SplitScores, palette: Palette) -> Tensor:
+def _uncalibrated(name: str, score: Tensor, scores: SplitScores, palette: Palette) -> Tensor:
+    """The probability that a score claims before calibration: float64 (N,) for scores (N,)."""
     if name == "max_probability":
         return torch.sigmoid(score)
     return uncalibrated(score, scores.unit_of(name), palette.min_distance()[0] / 2)
@@ -229,10 +232,12 @@ def _require(score: Score, *splits: SplitScores) -> None:
 
 
 def _errors(levels: Levels, confidence: Tensor) -> dict[str, float | None]:
+    """The expected calibration error with both kinds of bins."""
     return {spacing: calibration_error(levels, confidence, spacing=spacing) for spacing in ("width", "mass")}
 
 
 def _kept(levels: Levels, confidence: Tensor, threshold: float) -> dict[str, float | None]:
+    """The share of pixels with at least this confidence, and their accuracy."""
     sure = confidence >= threshold
     pixels, right = float((levels.right + levels.wrong).sum()), float(levels.right[sure].sum())
     kept = float((levels.right + levels.wrong)[sure].sum())

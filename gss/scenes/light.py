@@ -1,4 +1,4 @@
-"""Time of day, haze, and the noise that textures are made of."""
+"""Time of day, haze, and the noise of the textures."""
 
 from __future__ import annotations
 

@@ -34,6 +34,17 @@ def test_show_tells_margins_and_the_closest_pairs(capsys, tmp_path):
     assert values["min_distance"] == 50.0 and values["closest"] == [0, 1]
 
 
+def test_show_names_every_class_and_lists_the_palettes(capsys):
+    assert run("show", "scenes") == 0
+    text, palette = capsys.readouterr().out, Palette.named("scenes")
+    red, green, blue = palette.colors[0]
+    assert all(name in text for name in palette.class_names) and f"#{red:02x}{green:02x}{blue:02x}" in text
+    assert run("show") == 0
+    assert "camvid" in capsys.readouterr().out.split()
+    assert run("show", "camvid", "--json", "-") == 0
+    assert len(json.loads(capsys.readouterr().out)["colors"]) == 11
+
+
 def test_show_draws(capsys, tmp_path):
     assert run("show", "camvid", "--out", tmp_path / "camvid.png") == 0
     assert str(tmp_path / "camvid.png") in capsys.readouterr().out
