@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import gss
-from gss.data.sources.folder import FolderDataset
+from gss.data.dataset import PairDataset
+from gss.data.sources.layouts import open_dataset
 from gss.io.files import write_text
 from gss.prediction.calibration import calibration_error, feature, fit_logistic
 from gss.prediction.histogram import ScoreHistogram, aurc, auroc
@@ -56,7 +57,7 @@ def main() -> None:
     model = gss.load(given.run)
     if not isinstance(model, gss.GSS):
         raise SystemExit(f"{given.run}: expected a generative run, got a pixel classifier")
-    dataset = FolderDataset(given.data, given.split, model.palette, cache=False)
+    dataset = open_dataset(given.data, given.split, model.palette, cache=False)
     found = {
         "machine": info.collect(),
         "split": given.split,
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 @torch.inference_mode()
-def compare_votes(model: gss.GSS, dataset: FolderDataset, every: int) -> dict[str, Any]:
+def compare_votes(model: gss.GSS, dataset: PairDataset, every: int) -> dict[str, Any]:
     """AUROC, AURC, likelihood and calibration error of each set of scores as a fitted confidence."""
     columns = [pixel_scores(model, dataset[index], index) for index in range(0, len(dataset), every)]
     middle = (len(columns) + 1) // 2
@@ -124,7 +125,7 @@ def quality(logit: Tensor, right: Tensor) -> dict[str, float | None]:
     }
 
 
-def compare_thresholds(model: gss.GSS, dataset: FolderDataset, every: int) -> dict[str, Any]:
+def compare_thresholds(model: gss.GSS, dataset: PairDataset, every: int) -> dict[str, Any]:
     """By threshold: right pixels of one draw and of the modal labels (share), vote entropy (nats), seconds an image."""
     chosen = range(0, len(dataset), every)
     found: dict[str, Any] = {"images": len(chosen), "samples": max(COUNTS)}
@@ -146,7 +147,7 @@ def compare_thresholds(model: gss.GSS, dataset: FolderDataset, every: int) -> di
     return found
 
 
-def cost(model: gss.GSS, dataset: FolderDataset, images: int) -> dict[str, Any]:
+def cost(model: gss.GSS, dataset: PairDataset, images: int) -> dict[str, Any]:
     """Median seconds an image."""
     ways: dict[str, Callable[[Tensor], Any]] = {"prediction": model.predict}
     for count in COUNTS:

@@ -1,8 +1,8 @@
 """Palette: the colour of every class.
 
-A palette turns a label map into an image (the maskige) and back: X is a table look-up, X^-1 the nearest colour
-(arXiv 2303.11316, section 3.2). The farther apart the colours, the more noise the way back survives. Importing this
-module costs no import of torch.
+A palette turns a label map into an image, the maskige, and back: X is a table look-up, X^-1 takes the nearest colour
+(arXiv 2303.11316, section 3.2). The farther apart the colours, the more noise X^-1 tolerates. Importing this module
+does not import torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Color = tuple[int, int, int]
 
 MAX_CLASSES = 255  # a label map is uint8 and 255 is the ignore label
+BLACK: Color = (0, 0, 0)
 _SHIPPED = Path(__file__).with_name("palettes")
 
 
@@ -31,15 +32,25 @@ _SHIPPED = Path(__file__).with_name("palettes")
 class Palette:
     """K class names with one RGB colour each, and the colour of ignored pixels.
 
-    `colors` are K distinct RGB triples, 0..255 a channel; class k is drawn in `colors[k]`. `ignore_index` is 255, the
-    label of pixels that have no class. They are drawn in `ignore_color`, which never takes part in the way back from
-    colours to classes. Raises ValueError or TypeError for anything else.
+    Attributes:
+        colors: K distinct RGB triples with channels 0..255. Class k is painted in `colors[k]`.
+        ignore_color: the colour of pixels without a class. X^-1 never returns it.
+        ignore_index: 255, the label of pixels without a class.
+
+    Raises ValueError or TypeError for anything else.
+
+    Example:
+        >>> palette = Palette("two", ("road", "sky"), ((0, 0, 0), (0, 0, 255)))
+        >>> palette.min_distance()
+        (255.0, (0, 1))
+        >>> Palette.named("camvid").num_classes
+        11
     """
 
     name: str
     class_names: tuple[str, ...]
     colors: tuple[Color, ...]
-    ignore_color: Color = (0, 0, 0)
+    ignore_color: Color = BLACK
     ignore_index: int = 255
 
     def __post_init__(self) -> None:
@@ -74,7 +85,7 @@ class Palette:
         return torch.tensor(self.colors, dtype=torch.uint8 if dtype is None else dtype, device=device)
 
     def color_table(self) -> np.ndarray:
-        """The colour of every label 0..255, uint8 (256, 3): of the classes, and the ignore colour of all others."""
+        """The colour of every label 0..255, uint8 (256, 3); labels without a class get the ignore colour."""
         import numpy as np
 
         table = np.empty((256, 3), np.uint8)
@@ -85,23 +96,20 @@ class Palette:
     def min_distance(self) -> tuple[float, tuple[int, int]]:
         """The closest two colours: (Euclidean distance in levels, (i, j)); (inf, (0, 0)) for one class.
 
-        Half of this distance is the error that every pixel of a maskige survives.
+        X^-1 undoes every error of a maskige pixel below half of this distance.
         """
         closest = self.closest_pairs(1)
         return closest[0] if closest else (math.inf, (0, 0))
 
     def closest_pairs(self, count: int) -> list[tuple[float, tuple[int, int]]]:
-        """The `count` closest pairs of colours, as `min_distance` gives one, the closest first."""
+        """The `count` closest pairs of colours in the form of `min_distance`, the closest first."""
         pairs = itertools.combinations(range(self.num_classes), 2)
         return heapq.nsmallest(count, ((math.dist(self.colors[i], self.colors[j]), (i, j)) for i, j in pairs))
 
     def margins(self) -> tuple[float, ...]:
-        """For each class half the distance to the nearest other colour, in levels: the error its pixels survive."""
-        nearest = [math.inf] * self.num_classes
-        for i, j in itertools.combinations(range(self.num_classes), 2):
-            distance = math.dist(self.colors[i], self.colors[j])
-            nearest[i], nearest[j] = min(nearest[i], distance), min(nearest[j], distance)
-        return tuple(distance / 2 for distance in nearest)
+        """Half the distance of each class to the nearest other colour, in levels: X^-1 undoes every smaller error."""
+        distances = ([math.dist(a, b) for b in self.colors if b != a] for a in self.colors)
+        return tuple(min(others, default=math.inf) / 2 for others in distances)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: name, classes, colors, ignore_color, ignore_index."""
@@ -115,10 +123,10 @@ class Palette:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, name: str = "palette") -> Palette:
-        """The inverse of `to_dict`. Only "colors" is required; `name` stands in where the mapping has none.
+        """The inverse of `to_dict`. Only "colors" is required; `name` is used if the mapping has no name.
 
-        Unnamed classes are called "class 0", "class 1" and so on. A "source" note is allowed and dropped. Raises
-        ValueError or TypeError for unknown keys and wrong values.
+        Unnamed classes are called "class 0", "class 1" and so on. A note under "source" is ignored. Raises ValueError
+        or TypeError for unknown keys and wrong values.
         """
         if not isinstance(values, Mapping):
             raise TypeError(f"palette: expected a mapping with the key 'colors', got {type(values).__name__}")
@@ -142,13 +150,13 @@ class Palette:
             name=values.get("name", name),
             class_names=tuple(classes),
             colors=tuple(colors),
-            ignore_color=values.get("ignore_color", (0, 0, 0)),
+            ignore_color=values.get("ignore_color", BLACK),
             ignore_index=values.get("ignore_index", 255),
         )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Palette:
-        """Reads a palette from JSON. Raises FileNotFoundError, or ValueError naming the file and the mistake."""
+        """A palette from JSON. Raises FileNotFoundError, or ValueError that names the file and the mistake."""
         source = Path(path)
         try:
             return cls.from_dict(json.loads(source.read_text(encoding="utf-8")), name=source.stem)
@@ -157,7 +165,7 @@ class Palette:
 
     @classmethod
     def named(cls, name: str) -> Palette:
-        """A palette that ships with gss, see `palette_names`. Raises ValueError for any other name."""
+        """A palette that ships with gss, see `palette_names`. Raises ValueError for another name."""
         if name not in palette_names():
             raise ValueError(f"name: expected one of {', '.join(palette_names())}, got {name!r}")
         return cls.load(_SHIPPED / f"{name}.json")
@@ -169,7 +177,7 @@ def palette_names() -> tuple[str, ...]:
 
 
 def get_palette(name_or_path: str | os.PathLike[str] | Palette) -> Palette:
-    """A shipped palette by name, else the JSON file at that path. Raises ValueError when it is neither."""
+    """A shipped palette by name, else the JSON file at that path. Raises ValueError if it is neither."""
     if isinstance(name_or_path, Palette):
         return name_or_path
     text = os.fspath(name_or_path)
@@ -183,28 +191,22 @@ def get_palette(name_or_path: str | os.PathLike[str] | Palette) -> Palette:
 
 
 def _require_distinct(values: tuple[Any, ...], argument: str) -> None:
-    first: dict[Any, int] = {}
     for k, value in enumerate(values):
-        if value in first:
-            raise ValueError(f"{argument}: expected distinct values, but {first[value]} and {k} are both {value!r}")
-        first[value] = k
+        if value in values[:k]:
+            raise ValueError(
+                f"{argument}: expected distinct values, but {values.index(value)} and {k} are both {value!r}"
+            )
 
 
 def _color(value: Any, argument: str) -> Color:
-    """Three integers 0..255 as a tuple; booleans and floats are refused, they are nearly always a scaling mistake."""
+    """Three integers 0..255 as a tuple. Booleans and floats are refused: they are nearly always a scaling mistake."""
     message = f"{argument}: expected three integers 0..255 (r, g, b), got {value!r}"
-    if isinstance(value, str):
+    if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(message)
-    try:
-        channels = tuple(value)
-    except TypeError as error:
-        raise TypeError(message) from error
-    if len(channels) != 3:
+    channels = tuple(value)
+    if any(isinstance(channel, bool) or not isinstance(channel, int) for channel in channels):
+        raise TypeError(message)
+    if len(channels) != 3 or not all(0 <= channel <= 255 for channel in channels):
         raise ValueError(message)
-    for channel in channels:
-        if isinstance(channel, bool) or not isinstance(channel, int):
-            raise TypeError(message)
-        if not 0 <= channel <= 255:
-            raise ValueError(message)
     red, green, blue = channels
     return red, green, blue

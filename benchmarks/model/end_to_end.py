@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 import gss
-from gss.data.sources.folder import FolderDataset
+from gss.data.sources.layouts import open_dataset
 from gss.evaluation.metrics import SegmentationMetrics
 from gss.io.files import write_text
 from gss.training.metrics_log import read_metrics
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def compare_predictions(model: Any, data: Path) -> dict[str, Any]:
-    dataset = FolderDataset(data, "val", model.palette, cache=False)
+    dataset = open_dataset(data, "val", model.palette, cache=False)
     seconds: dict[str, list[float]] = {backend: [] for backend in BACKENDS}
     scores = {b: SegmentationMetrics(model.palette.num_classes, model.palette.class_names) for b in BACKENDS}
     differing = {"labels": 0, "tokens": 0}

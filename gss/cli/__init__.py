@@ -1,4 +1,4 @@
-"""The `gss` command. Each subcommand is one file here; torch and the rest are imported when a command runs."""
+"""The `gss` command: a file for each subcommand. Torch and other large packages are imported when a command runs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MESSAGE_LIMIT = 1000  # characters; messages of libraries can list every tensor 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line `argv` (sys.argv without it) and returns the exit code.
+    """Run the command line `argv` (default: that of the process) and return the exit code.
 
-    0: done. 1: a failed check, a diverged run, a file that is not there; one line on stderr says what. 2: wrong usage.
+    0: success. 1: a failed check, a diverged run, a missing file; one line on stderr gives the reason. 2: wrong usage.
     130: interrupted. With GSS_DEBUG=1 in the environment errors keep their traceback; bugs always do.
     """
     arguments = parse(argv)
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(filter(None, (str(interrupt) or "gss: interrupted", hint))), file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read our output has left; Python would complain again when it flushes stdout at exit.
+        # The reader of our output has gone. Without this Python would report the error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -41,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The parsed command line. Wrong usage ends the program with code 2, as argparse does it."""
+    """The parsed command line. Wrong usage ends the program with code 2, as usual with argparse."""
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
-    # argparse gives a positional list one place on the command line; overrides may stand before and after options.
+    # argparse allows a positional list in one place only, but overrides may stand before and after options.
     if rest and (not hasattr(arguments, "overrides") or any(text.startswith("-") for text in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     for text in rest:
@@ -56,7 +56,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with all subcommands; each sets `run`: from the parsed arguments to the exit code."""
+    """The parser with all subcommands. Each sets `run`, a function from the parsed arguments to the exit code."""
     parser = argparse.ArgumentParser(
         prog="gss", description="Generative semantic segmentation: train, evaluate and use models that paint classes."
     )
@@ -68,8 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def message(error: Exception) -> str:
-    """What to tell the user: our own error types lay out their lines themselves; others become one line, cut in the
-    middle where it is longer than MESSAGE_LIMIT."""
+    """The message for the user.
+
+    Our own error types keep their lines. Others become one line, shortened in the middle if it is longer than
+    MESSAGE_LIMIT.
+    """
     if _is_ours(error):
         return str(error)
     line = " ".join(str(error).split()) or type(error).__name__
@@ -81,7 +84,7 @@ def message(error: Exception) -> str:
 
 
 def _is_for_the_user(error: Exception) -> bool:
-    """Wrong values and files, and every error type of our own, carry a message for the user; the rest are bugs."""
+    """Wrong values and files, and all error types of our own, have a message for the user; other errors are bugs."""
     return isinstance(error, (ValueError, TypeError, OSError)) or _is_ours(error)
 
 

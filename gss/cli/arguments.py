@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-Subparsers = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
+Subparsers = argparse._SubParsersAction  # argparse has no public name for the result of add_subparsers
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """A whole number of at least 1.
+
+    Example:
+        >>> positive("16")
+        16
+    """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
@@ -25,10 +31,7 @@ def not_negative(text: str) -> int:
 
 def above_zero(text: str) -> float:
     """A finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = _float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return value
@@ -36,17 +39,27 @@ def above_zero(text: str) -> float:
 
 def probability(text: str) -> float:
     """A number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = _float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a probability, 0 to 1, got {text!r}")
     return value
 
 
+def _float(text: str) -> float:
+    """The number, or NaN if the text is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
 def size(text: str) -> tuple[int, int]:
-    """HEIGHTxWIDTH in pixels, as (height, width)."""
+    """HEIGHTxWIDTH in pixels, as (height, width).
+
+    Example:
+        >>> size("128x192")
+        (128, 192)
+    """
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 128x192, got {text!r}")
@@ -54,7 +67,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def override(text: str) -> str:
-    """KEY.PATH=VALUE, checked for its form only; the recipe checks key and value."""
+    """KEY.PATH=VALUE. Only the form is checked here; loading the recipe checks key and value."""
     key, equals, _ = text.partition("=")
     if not equals or not key.strip():
         raise argparse.ArgumentTypeError(f"expected key.path=value such as prior_stage.steps=500, got {text!r}")
@@ -62,7 +75,7 @@ def override(text: str) -> str:
 
 
 def output_folder(text: str) -> Path:
-    """A folder that exists or can be made. Nothing is made yet: the command may still fail for another reason."""
+    """A folder that exists or can be made. It is not made yet, because the command may still fail."""
     folder = Path(text)
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
@@ -73,7 +86,10 @@ def output_folder(text: str) -> Path:
 
 
 def output_file(text: str) -> str:
-    """A file that can be written, so that hours of work are not lost to a typing mistake; "-" is standard output."""
+    """A file that can be written, or "-" for standard output.
+
+    The check before the work starts keeps a typing mistake from costing hours.
+    """
     if text != "-":
         if Path(text).is_dir():
             raise argparse.ArgumentTypeError(f"expected a file to write, but {text} is a folder")
@@ -81,29 +97,42 @@ def output_file(text: str) -> str:
     return text
 
 
+def output_file_named(*suffixes: str) -> Callable[[str], str]:
+    """The type of an `output_file` with one of these suffixes, such as ".png"."""
+
+    def check(text: str) -> str:
+        if Path(text).suffix.lower() not in suffixes:
+            names = " or ".join(f"NAME{suffix}" for suffix in suffixes)
+            raise argparse.ArgumentTypeError(f"expected a file {names}, got {text!r}")
+        return output_file(text)
+
+    return check
+
+
 def run_source(text: str) -> Path | str:
-    """A folder, or hf://owner/name as it is: a path would lose one of the slashes."""
+    """A folder, or hf://owner/name as text: a path would lose one of the slashes."""
     return text if text.startswith("hf://") else Path(text)
 
 
 def add_run(parser: argparse.ArgumentParser, *, nargs: str | None = None) -> None:
-    """The positional RUN; with `nargs` "?" it may be left out."""
+    """The positional RUN; optional with `nargs` "?"."""
     help_text = "folder of a finished run, or a hub repository written hf://owner/name"
     parser.add_argument("model", metavar="RUN", type=run_source, nargs=nargs, help=help_text)
 
 
 def add_data(parser: argparse.ArgumentParser, *, split: str | None = None) -> None:
-    """--data DIR with --layout and --lists, and --split where the command works on one."""
+    """--data DIR with --layout and --lists, and --split for commands that work on one split."""
     help_text = "folder with images/SPLIT/NAME.jpg (or .png) and annotations/SPLIT/NAME.png, or a published data set"
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help=help_text)
     add_layout(parser)
     if split is not None:
-        parser.add_argument("--split", default=split, help=f"which split of it (default: {split})")
+        parser.add_argument("--split", default=split, help=f"the split to use (default: {split})")
 
 
 def add_layout(parser: argparse.ArgumentParser) -> None:
-    """--layout NAME and --lists PATH: how the files of a data set lie, and which of them to use."""
-    help_text = "folder, labels, cityscapes, ade20k, mseg, or one of its test sets (default: what DIR looks like)"
+    """--layout NAME and --lists PATH: the folders of a data set, and the images to use."""
+    help_text = "folder, labels, cityscapes, ade20k, mseg or one of its test sets: voc2012, pascal-context-60, "
+    help_text += "camvid-11, wilddash-19, kitti-19, scannet-20 (default: found by the folders in DIR)"
     parser.add_argument("--layout", metavar="NAME", help=help_text)
     help_text = "text file with the images to use, for MSeg a folder of such files (default: all of the split)"
     parser.add_argument("--lists", metavar="PATH", type=Path, help=help_text)
@@ -111,10 +140,10 @@ def add_layout(parser: argparse.ArgumentParser) -> None:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """--device NAME."""
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json FILE."""
-    help_text = "also write the outcome as JSON; - prints only that"
+    help_text = "also write the results as JSON; with - only JSON is printed"
     parser.add_argument("--json", metavar="FILE", type=output_file, help=help_text)

@@ -1,24 +1,23 @@
-"""gss ceiling: what the tokenizer alone makes possible."""
+"""gss ceiling: the best score that a tokenizer allows."""
 
 from __future__ import annotations
 
 import argparse
 
 from gss.cli.arguments import Subparsers, add_data, add_device, add_json, positive, size
-from gss.cli.codecs import add_codec, codec_source, load_codec, open_labels
+from gss.cli.models import add_codec, codec_source, load_codec, open_labels
 
 
 def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "ceiling",
         help="the best mean IoU the tokenizer allows, and how much of the codebook is used",
-        description="Encodes the annotations to tokens and back. No prior can beat what survives this round trip. "
-        "What is measured is the tokenizer of RUN, or with --dalle or --vqgan a published one with any palette.",
+        description="Encodes the annotations to tokens and back. No prior can score higher than this round trip. "
+        "The tokenizer is that of RUN, or with --dalle or --vqgan a published one with any palette.",
     )
     add_codec(parser)
-    parser.add_argument(
-        "--scale", metavar="N", type=positive, help="maskige pixels an image pixel (default: the model's; official: 1)"
-    )
+    help_text = "maskige pixels for each image pixel (default: the model's; official: 1)"
+    parser.add_argument("--scale", metavar="N", type=positive, help=help_text)
     parser.add_argument("--box", metavar="HxW", type=size, help="fit annotations into this first (ADE20K: 512x2048)")
     add_data(parser, split="val")
     add_device(parser)

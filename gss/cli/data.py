@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gss.cli.arguments import Subparsers, add_json, not_negative, output_folder, positive, size
+from gss.cli.arguments import Subparsers, add_json, add_layout, not_negative, output_folder, positive, size
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -16,26 +16,13 @@ def add_parser(subparsers: Subparsers) -> None:
         "check",
         help="find every problem of a data set",
         description="Reads every image and annotation: class ids outside the palette, sizes that differ, damaged or "
-        "missing files, colour masks. The exit code is 1 where something is wrong.",
+        "missing files, colour masks. The exit code is 1 if there is a problem.",
     )
-    check.add_argument(
-        "directory",
-        metavar="DIR",
-        type=Path,
-        help="images/SPLIT and annotations/SPLIT, or a data set's official folders",
-    )
-    check.add_argument(
-        "--layout",
-        metavar="NAME",
-        help="folder, cityscapes, ade20k, mseg, voc2012, pascal-context-60, camvid-11, wilddash-19, kitti-19 or "
-        "scannet-20 (default: what DIR looks like)",
-    )
-    check.add_argument(
-        "--lists", metavar="PATH", type=Path, help="text file with the images to use; for MSeg its folder of such files"
-    )
-    check.add_argument(
-        "--palette", metavar="NAME|FILE", help="default: DIR/palette.json, if there is one, or the layout's palette"
-    )
+    help_text = "images/SPLIT and annotations/SPLIT, or a data set's official folders"
+    check.add_argument("directory", metavar="DIR", type=Path, help=help_text)
+    add_layout(check)
+    help_text = "default: DIR/palette.json, if there is one, or the layout's palette"
+    check.add_argument("--palette", metavar="NAME|FILE", help=help_text)
     check.add_argument("--splits", nargs="+", metavar="SPLIT", help="default: those of the layout, of train and val")
     add_json(check)
     check.set_defaults(run=run_check)
@@ -77,7 +64,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def palette_advice(directory: Path, splits: tuple[str, ...]) -> str:
-    """How to name a palette: the shipped ones that have every class id in the annotations."""
+    """Names the shipped palettes that have every class id in the annotations."""
     from gss.data.check import largest_class_id
     from gss.palette import Palette, palette_names
 
@@ -86,7 +73,7 @@ def palette_advice(directory: Path, splits: tuple[str, ...]) -> str:
     fitting = [f"{name} ({count} classes)" for name, count in sizes.items() if largest is None or largest < count]
     ids = "" if largest is None else f" for class ids up to {largest}"
     shipped = f"shipped{ids}: {', '.join(fitting)}" if fitting else f"none of the shipped ones has class id {largest}"
-    return f"say which with --palette NAME or --palette FILE ({shipped})"
+    return f"choose one with --palette NAME or --palette FILE ({shipped})"
 
 
 def run_scenes(arguments: argparse.Namespace) -> int:

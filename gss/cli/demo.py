@@ -1,10 +1,9 @@
-"""gss demo: the whole road on procedural street scenes, from data to a report."""
+"""gss demo: every step on procedural street scenes, from data to a report."""
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from gss.cli.arguments import Subparsers, not_negative, output_folder
@@ -19,19 +18,22 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="generate street scenes, train, evaluate, predict, and write a report",
-        description="Everything in a few minutes on a laptop's CPU. A second call goes on where the first one stopped.",
+        description="Everything in a few minutes on a laptop's CPU. A second call resumes where the first one stopped.",
     )
     parser.add_argument("--out", metavar="DIR", type=output_folder, required=True, help="for scenes, run and report")
     parser.add_argument("--recipe", default="demo", metavar="NAME|FILE", help="default: demo")
-    parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help="of scenes and training (default: 0)")
-    parser.set_defaults(run=run, after_interrupt="the same command again goes on from the last checkpoint")
+    help_text = "seed of scenes and training (default: 0)"
+    parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help=help_text)
+    parser.set_defaults(run=run, after_interrupt="the same command again resumes from the last checkpoint")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     import gss
     from gss.cli.output import class_table, show
     from gss.config.loading import load_recipe
-    from gss.data.sources.folder import FolderDataset
+    from gss.data.sources.layouts import open_dataset
     from gss.evaluation.report import write_report
     from gss.evaluation.scores import evaluate
     from gss.io.progress import progress_bar
@@ -49,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     training_seconds = time.perf_counter() - start
 
     model = gss.load(run_dir)
-    held_out = FolderDataset(data, "val", model.palette)
+    held_out = open_dataset(data, "val", model.palette)
     with progress_bar("evaluating") as report:
         metrics = evaluate(model, held_out, progress=report)
 
@@ -68,12 +70,6 @@ def run(arguments: argparse.Namespace) -> int:
         "held-out images": len(held_out),
         "recipe": asdict(recipe),
     }
-    report_paths = write_report(report_dir, metrics, strips, facts)
-    show(
-        class_table(metrics),
-        "",
-        f"model    {run_dir}",
-        f"picture  {strips[0]}",
-        f"report   {report_paths['html']}",
-    )
+    page = write_report(report_dir, metrics, strips, facts)["html"]
+    show(class_table(metrics), "", f"model    {run_dir}", f"picture  {strips[0]}", f"report   {page}")
     return 0

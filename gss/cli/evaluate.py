@@ -1,4 +1,4 @@
-"""gss evaluate: a model's metrics on a split."""
+"""gss evaluate: the metrics of a model on a split."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--score",
         choices=("certainty", "margin"),
-        help="what to fit the confidence on (default: the certainty where the model gives one, else the margin)",
+        help="the score to fit the confidence on (default: the certainty if the model gives one, else the margin)",
     )
     parser.add_argument(
         "--fit-split",
         metavar="NAME",
-        help="the split to fit on (default: --split itself, each half of its images tested with the other's fit)",
+        help="the split to fit on (default: --split itself, where each half of the images is tested with the fit on "
+        "the other half)",
     )
     parser.add_argument(
         "--official-parity",
         action="store_true",
-        help="with an MSeg model on its test sets: what the official code answers where a set lacks the class, class 0",
+        help="with an MSeg model on its test sets: predict class 0 where a set lacks the class, as the official code",
     )
     add_device(parser)
     add_json(parser)
@@ -53,25 +54,20 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from gss.cli.models import load_model
     from gss.cli.output import class_table, emit
-    from gss.data.sources.layouts import open_dataset
     from gss.data.sources.mseg import TEST_SETS
 
     if arguments.layout == "mseg" or arguments.layout in TEST_SETS:
         return run_zero_shot(arguments)
     if arguments.official_parity:
         raise ValueError("--official-parity: expected --layout mseg or one of its test sets with it")
-    if arguments.fit_split is not None and not arguments.calibration:
-        raise ValueError("--fit-split: expected --calibration with it, since nothing else is fitted")
-    if arguments.score is not None and not arguments.calibration:
-        raise ValueError("--score: expected --calibration with it, since nothing else is fitted")
+    for option in ("fit_split", "score"):
+        if getattr(arguments, option) is not None and not arguments.calibration:
+            name = option.replace("_", "-")
+            raise ValueError(f"--{name}: expected --calibration with it, since nothing else is fitted")
     model = load_model(arguments.model, arguments.device)
-    files = {"cache": False, "layout": arguments.layout, "lists": arguments.lists}
-    dataset = open_dataset(arguments.data, arguments.split, model.palette, **files)
+    dataset = _open(arguments, arguments.split, model)
     start = time.perf_counter()
-    if arguments.calibration:
-        metrics, lines = score_and_calibrate(arguments, model, dataset)
-    else:
-        metrics, lines = score(model, dataset), []
+    metrics, lines = (score_and_calibrate if arguments.calibration else score)(arguments, model, dataset)
     seconds = time.perf_counter() - start
     facts = {"images": len(dataset), "seconds": round(seconds, 3), "run": arguments.model, "split": arguments.split}
     summary = f"{len(dataset)} images of {arguments.data} ({arguments.split}) in {seconds:.1f} s"
@@ -79,30 +75,39 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def score(model: GSS | PixelClassifier, dataset: PairDataset) -> dict[str, Any]:
+def _open(arguments: argparse.Namespace, split: str, model: GSS | PixelClassifier) -> PairDataset:
+    from gss.data.sources.layouts import open_dataset
+
+    files = {"cache": False, "layout": arguments.layout, "lists": arguments.lists}
+    return open_dataset(arguments.data, split, model.palette, **files)
+
+
+def score(
+    arguments: argparse.Namespace, model: GSS | PixelClassifier, dataset: PairDataset
+) -> tuple[dict[str, Any], list[Any]]:
+    """The metrics, and no further lines."""
     from gss.evaluation.scores import evaluate
     from gss.io.progress import progress_bar
 
     with progress_bar("evaluating") as report:
-        return evaluate(model, dataset, progress=report)
+        return evaluate(model, dataset, progress=report), []
 
 
 def score_and_calibrate(
     arguments: argparse.Namespace, model: GSS | PixelClassifier, dataset: PairDataset
 ) -> tuple[dict[str, Any], list[Any]]:
-    """The metrics, "confidence" among them, and what to show of it; writes the calibration into the run folder."""
-    from gss.cli import confidence
-    from gss.data.sources.layouts import open_dataset
+    """The metrics with "confidence", and the lines to show; writes the calibration into the run folder."""
+    from gss.cli.models import weights_of_run
+    from gss.cli.output import confidence_lines
     from gss.evaluation.confidence import calibrate, confidence_report, score_split
     from gss.io.progress import progress_bar
     from gss.prediction.calibration import FILE, Score
 
-    weights = confidence.digest(Path(arguments.model))
+    weights = weights_of_run(Path(arguments.model))
     required: Score = arguments.score or "margin"
     fit = None
     if arguments.fit_split is not None:
-        files = {"cache": False, "layout": arguments.layout, "lists": arguments.lists}
-        other = open_dataset(arguments.data, arguments.fit_split, model.palette, **files)
+        other = _open(arguments, arguments.fit_split, model)
         with progress_bar("fitting") as report:
             fit = score_split(model, other, report, required)
     with progress_bar("evaluating") as report:
@@ -114,8 +119,7 @@ def score_and_calibrate(
     facts = {"slope": calibration.slope, "intercept": calibration.intercept, "file": path}
     metrics = {**scores.metrics.compute(), "confusion": scores.metrics.confusion.tolist()}
     values = {**metrics, "confidence": {**found, **facts, "fit_split": arguments.fit_split}}
-    fitted_on = f"confidence by the {calibration.score}:"
-    return values, [confidence.table(found), fitted_on, *confidence.abstain_lines(found), str(path)]
+    return values, [*confidence_lines(found), str(path)]
 
 
 def run_zero_shot(arguments: argparse.Namespace) -> int:
@@ -129,7 +133,7 @@ def run_zero_shot(arguments: argparse.Namespace) -> int:
 
     fitting = arguments.calibration or arguments.fit_split is not None or arguments.score is not None
     if fitting or arguments.split != "val":
-        raise ValueError("--layout: expected no --calibration, --fit-split, --score or --split beside an MSeg test set")
+        raise ValueError("--layout: expected no --calibration, --fit-split, --score or --split with an MSeg test set")
     model = load_model(arguments.model, arguments.device)
     names = tuple(TEST_SETS) if arguments.layout == "mseg" else (arguments.layout,)
     with ExitStack() as stack:

@@ -1,11 +1,9 @@
-"""gss info: what runs here, and what a run is made of."""
+"""gss info: the installation, and the parts of a model."""
 
 from __future__ import annotations
 
 import argparse
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,8 @@ PACKAGES = ("torch", "transformers", "accelerate", "numpy", "pillow", "safetenso
 def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "info",
-        help="versions, devices, kernels; with RUN, what the model is made of",
-        description="Versions, devices and kernel backends: what to paste into a bug report.",
+        help="versions, devices, kernels; with RUN, the parts of the model",
+        description="Versions, devices and kernel backends: paste the output into a bug report.",
     )
     add_run(parser, nargs="?")
     add_json(parser)
@@ -35,7 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def installation() -> dict[str, Any]:
-    """Versions of what we build on, the devices, and which kernel backends run (or why one does not)."""
+    """Versions of the packages, the devices, and the kernel backends with the reason why one cannot run."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     from gsskernels.info import collect
 
     facts: dict[str, Any] = {"gss": __version__, "python": platform.python_version(), "system": platform.platform()}
@@ -45,13 +46,11 @@ def installation() -> dict[str, Any]:
         except PackageNotFoundError:
             facts[package] = "not installed"
     kernels = collect()
-    facts["devices"] = kernels["devices"]
-    facts["kernel backends"] = kernels["backends"]
-    return facts
+    return {**facts, "devices": kernels["devices"], "kernel backends": kernels["backends"]}
 
 
 def model_facts(path: Path | str) -> dict[str, Any]:
-    """Kind, size in parameters (learned ones, by part) and classes of the model in a run folder."""
+    """Kind, learned parameters of each part, and classes of the model in a run folder."""
     import gss
 
     model = gss.load(path)
@@ -65,7 +64,7 @@ def model_facts(path: Path | str) -> dict[str, Any]:
 
 
 def lines(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Lists and mappings in the facts as text."""
+    """The facts as text, with lists and mappings in several lines."""
     text: dict[str, str] = {}
     for key, value in facts.items():
         if key == "kernel backends":

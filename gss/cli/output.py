@@ -1,4 +1,4 @@
-"""How commands talk: tables on stdout, progress on stderr, JSON where it was asked for."""
+"""The output of the commands: tables and lines on stdout, and JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def emit(json_target: str | None, values: Any, *text: RenderableType) -> None:
-    """Shows the text and writes the values to the JSON file; with "-" as the file, only JSON goes to stdout."""
+    """Show the text and write the values to the JSON file. With "-" as the file only JSON is printed."""
     from gss.io.files import to_json, write_json
 
     if json_target == "-":
@@ -24,10 +24,10 @@ def emit(json_target: str | None, values: Any, *text: RenderableType) -> None:
 
 
 def show(*text: RenderableType) -> None:
-    """Prints lines and tables, without markup, and without colour codes where stdout is not a terminal."""
+    """Print lines and tables, without markup, and without colour codes if stdout is no terminal."""
     from rich.console import Console
 
-    # A pipe has no width; rich would assume 80 columns and break lines that a script wants whole.
+    # A pipe has no width. Rich would assume 80 columns and break lines that a script reads.
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
     for item in text:
         console.print(item, soft_wrap=isinstance(item, str))
@@ -45,14 +45,9 @@ def key_values(values: Mapping[str, str]) -> Table:
 
 def class_table(metrics: Mapping[str, Any]) -> Table:
     """IoU, accuracy and pixels of every class, and the means below them."""
-    from rich.table import Table
-
     from gss.evaluation.metrics import percent
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("class")
-    for name in ("IoU", "accuracy", "pixels"):
-        table.add_column(name, justify="right")
+    table = _table("class", "IoU", "accuracy", "pixels")
     for name, values in metrics["per_class"].items():
         pixels = f"{values['pixels']:,}" if "pixels" in values else ""
         table.add_row(name, percent(values.get("IoU")), percent(values.get("Acc")), pixels)
@@ -60,4 +55,32 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
     table.add_row("mean", percent(metrics["mIoU"]), percent(metrics["mAcc"]) if "mAcc" in metrics else "", "")
     if "aAcc" in metrics:
         table.add_row("all pixels", "", percent(metrics["aAcc"]), "")
+    return table
+
+
+def confidence_lines(report: Mapping[str, Any]) -> list[RenderableType]:
+    """The confidence report of a split: a row for each score, and the pixels that `predict --abstain P` would keep."""
+    from gss.evaluation.metrics import percent
+
+    table = _table("score", "AUROC of errors", "AURC", "above the best AURC", "ECE before", "ECE after")
+    for name, values in report["scores"].items():
+        order = ["-" if values[key] is None else f"{values[key]:.4f}" for key in ("auroc", "aurc", "excess_aurc")]
+        errors = [percent(values["ece"][when]["width"]) if "ece" in values else "-" for when in ("before", "after")]
+        table.add_row(name.replace("_", " "), *order, *errors)
+    kept = [
+        f"confidence of at least {threshold}: {percent(values['coverage'])} of the pixels, "
+        f"{percent(values['accuracy'])} of them right"
+        for threshold, values in report.get("abstain", {}).items()
+    ]
+    return [table, f"confidence by the {report['score']}:", *kept]
+
+
+def _table(first: str, *others: str) -> Table:
+    """An empty table: the first column is text, the others are numbers."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
     return table

@@ -1,4 +1,4 @@
-"""gss palette: the colours of the classes: show, fit, convert."""
+"""gss palette: show, fit and convert the colours of the classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gss.cli.arguments import Subparsers, add_json, not_negative, output_file, positive
+from gss.cli.arguments import Subparsers, add_json, not_negative, output_file, output_file_named, positive
 
 if TYPE_CHECKING:
     from gss.palette import Palette
@@ -27,12 +27,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def _add_show(commands: Subparsers) -> None:
     show = commands.add_parser("show", help="classes, colours, and how far apart they are")
     show.add_argument("palette", metavar="NAME|FILE", nargs="?", help="without it: the names of the shipped palettes")
-    show.add_argument(
-        "--out",
-        metavar="FILE.png",
-        type=_png,
-        help="also draw it: swatches, the colours in the RGB cube, margins, the closest pairs",
-    )
+    help_text = "also draw it: swatches, the colours in the RGB cube, margins, the closest pairs"
+    show.add_argument("--out", metavar="FILE.png", type=output_file_named(".png"), help=help_text)
     add_json(show)
     show.set_defaults(run=run_show)
 
@@ -46,13 +42,15 @@ def _add_fit(commands: Subparsers) -> None:
     classes = fit.add_mutually_exclusive_group(required=True)
     classes.add_argument("--classes", metavar="K|FILE", help="how many, 2 to 255, or a text file with a name a line")
     classes.add_argument("--like", metavar="NAME|FILE", help="the classes of a shipped palette or a palette file")
-    fit.add_argument("--out", metavar="FILE.json", type=_json, required=True, help="the palette to write")
+    help_text = "the palette to write"
+    fit.add_argument("--out", metavar="FILE.json", type=output_file_named(".json"), required=True, help=help_text)
     fit.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default: 0")
     fit.add_argument(
         "--space",
         choices=("rgb", "oklab"),
         default="rgb",
-        help="what distance is: levels, which decide what survives a tokenizer (default), or perceived difference",
+        help="the measure of distance: levels, which decide what survives a tokenizer (default), or the difference "
+        "that people perceive",
     )
     fit.add_argument(
         "--away-from-ignore",
@@ -73,9 +71,8 @@ def _add_convert(commands: Subparsers) -> None:
     )
     convert.add_argument("source", metavar="NAME|FILE", help="a shipped palette, or a .json, .png or .txt file")
     convert.add_argument("target", metavar="FILE", type=output_file, help="a .json, .png or .txt file to write")
-    convert.add_argument(
-        "--classes", metavar="K|FILE", help="use the first K entries, or name them by a text file with a name a line"
-    )
+    help_text = "use the first K entries, or name them by a text file with a name a line"
+    convert.add_argument("--classes", metavar="K|FILE", help=help_text)
     convert.set_defaults(run=run_convert)
 
 
@@ -116,24 +113,19 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_fit(arguments: argparse.Namespace) -> int:
     from gss.cli.output import emit
-    from gss.palette import get_palette
+    from gss.palette import BLACK, get_palette
     from gss.palettes.files import write_palette
     from gss.palettes.fit import fit_palette
-    from gss.palettes.spread import distance_bound
+    from gss.palettes.starts import distance_bound
 
     like = None if arguments.like is None else get_palette(arguments.like)
     classes = like.class_names if like is not None else _classes(arguments.classes)
     ignore_color = None
     if arguments.away_from_ignore:
-        ignore_color = (0, 0, 0) if like is None else like.ignore_color
+        ignore_color = BLACK if like is None else like.ignore_color
+    name = Path(arguments.out).stem
     start = time.perf_counter()
-    palette = fit_palette(
-        classes,
-        name=Path(arguments.out).stem,
-        seed=arguments.seed,
-        space=arguments.space,
-        ignore_color=ignore_color,
-    )
+    palette = fit_palette(classes, name=name, seed=arguments.seed, space=arguments.space, ignore_color=ignore_color)
     seconds = time.perf_counter() - start
     write_palette(arguments.out, palette)
 
@@ -172,7 +164,7 @@ def _closest_lines(palette: Palette) -> list[str]:
 
 
 def _classes(text: str) -> int | tuple[str, ...]:
-    """What --classes says: a number, or the names in a file, one a line."""
+    """The value of --classes: a number, or the names in a file, one a line."""
     if text.isdecimal():
         return positive(text)
     if not Path(text).is_file():
@@ -181,17 +173,3 @@ def _classes(text: str) -> int | tuple[str, ...]:
     if not names:
         raise ValueError(f"{text}: expected a class name a line, got an empty file")
     return names
-
-
-def _png(text: str) -> str:
-    return _file(text, ".png")
-
-
-def _json(text: str) -> str:
-    return _file(text, ".json")
-
-
-def _file(text: str, suffix: str) -> str:
-    if Path(text).suffix.lower() != suffix:
-        raise argparse.ArgumentTypeError(f"expected a file NAME{suffix}, got {text!r}")
-    return output_file(text)

@@ -66,8 +66,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from gss.cli.confidence import load_calibration
-    from gss.cli.models import load_model
+    from gss.cli.models import load_calibration, load_model
     from gss.io.images import read_image
     from gss.model.result import Result
 
@@ -124,7 +123,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
         FileNotFoundError: a path that does not exist.
         ValueError: a folder without images, or two files of one name, whose pictures would overwrite each other.
     """
-    from gss.data.sources.folder import IMAGE_SUFFIXES, list_files
+    from gss.data.listing import IMAGE_SUFFIXES, list_files
 
     files: list[Path] = []
     for path in paths:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from gss.cli.arguments import Subparsers, add_data, add_device, add_json, positive
-from gss.cli.codecs import add_codec, codec_source, load_codec, open_labels
+from gss.cli.models import add_codec, codec_source, load_codec, open_labels
 from gss.cli.training import AFTER_INTERRUPT, add_training, recipe_of, settings_of
 
 SHOWN_CODES = 20

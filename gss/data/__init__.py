@@ -1,1 +1,1 @@
-"""Data: our folder layout and the official ones, joint transforms, checks, and procedural street scenes."""
+"""Data sets: the files of a split, our folder layout and the published ones, augmentation, and checks."""

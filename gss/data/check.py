@@ -1,22 +1,22 @@
-"""Checks a data set before training: every file, every problem, with names and counts."""
+"""Checks a data set before training: every file is read, and every problem is reported with names and counts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gss.data.listing import Listing, Pair, Problem
-from gss.data.sources.folder import list_files, list_folder
+from gss.data.listing import Listing, Pair, Problem, list_files
 from gss.io.images import UnreadableFile, read_image
 from gss.io.labels import ColorMask, outside_palette, read_label, unknown_colors
+from gss.io.progress import Progress
 from gss.palette import Palette
 
-# What each kind means, in the order in which the summary lists them.
+# The kinds of problems with a short explanation, in the order of the summary.
 KINDS = {
     "missing folder": "the layout has it",
     "no images": "the split has none",
@@ -35,11 +35,14 @@ KINDS = {
 
 @dataclass
 class Report:
-    """What `check_listings` found.
+    """The result of a check.
 
-    `counts` is the number of usable pairs a split; `sizes` counts the (height, width) of readable images;
-    `class_pixels` has one int64 count a class over all readable labels, `ignored_pixels` those of 255, each label as
-    often as an epoch shows it.
+    Attributes:
+        counts: usable pairs of each split.
+        sizes: readable images by (height, width).
+        class_pixels: int64 (K,), the pixels of each class over all readable labels. A label counts as often as the
+            data set repeats it.
+        ignored_pixels: pixels with the label 255, counted the same way.
     """
 
     root: str
@@ -55,7 +58,7 @@ class Report:
         return not self.problems
 
     def summary(self, per_kind: int = 5) -> str:
-        """Plain text: usable pairs, sizes, share of each class, then the problems, `per_kind` files each."""
+        """Plain text: usable pairs, sizes, the share of each class, then `per_kind` files of each kind of problem."""
         counts = ", ".join(f"{split}: {count} images" for split, count in self.counts.items())
         lines = [f"{self.root}: {counts}"]
         if self.sizes:
@@ -75,10 +78,9 @@ class Report:
             lines.append("no problems found")
         for kind, meaning in KINDS.items():
             found = [problem for problem in self.problems if problem.kind == kind]
-            if not found:
-                continue
-            lines.append(f"{kind}: {len(found)} ({meaning})")
-            lines += [f"  {problem.file}: {problem.detail}" for problem in found[:per_kind]]
+            if found:
+                lines.append(f"{kind}: {len(found)} ({meaning})")
+                lines += [f"  {problem.file}: {problem.detail}" for problem in found[:per_kind]]
             if len(found) > per_kind:
                 lines.append(f"  ... and {len(found) - per_kind} more")
         return "\n".join(lines)
@@ -92,37 +94,25 @@ class Report:
             "sizes": [{"height": h, "width": w, "images": n} for (h, w), n in self.sizes.most_common()],
             "class_pixels": dict(zip(self.class_names, self.class_pixels.tolist(), strict=True)),
             "ignored_pixels": self.ignored_pixels,
-            "problems": [{"kind": p.kind, "file": p.file, "detail": p.detail} for p in self.problems],
+            "problems": [asdict(problem) for problem in self.problems],
         }
 
 
 class DataError(Exception):
-    """The data folder has problems; `report` lists them all."""
+    """The data set has problems; `report` lists them all."""
 
     def __init__(self, report: Report) -> None:
         super().__init__(f"the data has {len(report.problems)} problem(s)\n{report.summary()}")
         self.report = report
 
 
-def check_folder(
-    root: str | Path,
-    palette: Palette,
-    splits: Iterable[str] = ("train", "val"),
-    progress: Callable[[int, int], None] | None = None,
-) -> Report:
-    """`check_listings` of the splits of a folder with images/SPLIT and annotations/SPLIT."""
-    return check_listings({split: list_folder(Path(root), split) for split in splits}, palette, progress)
+def check_listings(listings: Mapping[str, Listing], palette: Palette, progress: Progress | None = None) -> Report:
+    """Read every image and label of the splits. Nothing is changed, and bad data raises no error.
 
-
-def check_listings(
-    listings: Mapping[str, Listing], palette: Palette, progress: Callable[[int, int], None] | None = None
-) -> Report:
-    """Reads every image and label of the splits; nothing is changed and nothing is raised for bad data.
-
-    `progress(done, total)` is called after every file pair. Raises ValueError for no splits.
+    `progress(done, total)` is called after every pair. Raises ValueError for no splits.
     """
     if not listings:
-        raise ValueError("listings: expected one a split, got none")
+        raise ValueError("listings: expected one for each split, got none")
     root = next(iter(listings.values())).root
     report = Report(str(root), palette.class_names, class_pixels=np.zeros(palette.num_classes, np.int64))
     total, done = sum(len(listing.pairs) for listing in listings.values()), 0
@@ -130,8 +120,9 @@ def check_listings(
         report.counts[split] = 0
         report.problems += listing.problems
         for pair in listing.pairs:
-            if _check_pair(root, pair, palette, report):
-                report.counts[split] += 1
+            problems = len(report.problems)
+            _check_pair(root, pair, palette, report)
+            report.counts[split] += problems == len(report.problems)
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -139,9 +130,10 @@ def check_listings(
 
 
 def largest_class_id(root: str | Path, splits: Iterable[str] = ("train", "val"), per_split: int = 200) -> int | None:
-    """The largest class id (255 is none) in about `per_split` annotations of each split, spread over the whole of it.
+    """The largest class id below 255 in about `per_split` annotations of each split, or None if there is none.
 
-    Files that are no index PNGs are left out, `check_folder` is there to name them. None where no class id is found.
+    The annotations are spread over the whole split. Files that are no index PNGs are skipped; `check_listings`
+    reports them.
     """
     largest = -1
     for split in splits:
@@ -156,25 +148,24 @@ def largest_class_id(root: str | Path, splits: Iterable[str] = ("train", "val"),
     return None if largest < 0 else largest
 
 
-def _check_pair(root: Path, pair: Pair, palette: Palette, report: Report) -> bool:
-    """Whether the pair can be used; sizes and class counts are added even where something else is wrong."""
-    image, annotation, before = pair.image, pair.label, len(report.problems)
+def _check_pair(root: Path, pair: Pair, palette: Palette, report: Report) -> None:
+    """Add the problems, the size and the class counts of a pair; sizes and counts even if the pair has problems."""
 
     def problem(kind: str, path: Path, detail: str) -> None:
-        report.problems.append(Problem(kind, path.relative_to(root).as_posix(), detail))
+        report.problems.append(Problem(kind, path.relative_to(root).as_posix(), detail.removeprefix(f"{path}: ")))
 
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[int, ...] | None = None
     label_size: tuple[int, ...] | None = None
     try:
-        _, height, width = read_image(image).shape
+        _, height, width = read_image(pair.image).shape
         image_size = (height, width)
-        report.sizes[image_size] += 1
+        report.sizes[height, width] += 1
     except UnreadableFile as error:
-        problem("unreadable file", image, _without_path(error, image))
+        problem("unreadable file", pair.image, str(error))
     except ValueError as error:
-        problem("wrong mode", image, _without_path(error, image))
+        problem("wrong mode", pair.image, str(error))
     try:
-        labels = read_label(annotation).numpy()
+        labels = read_label(pair.label).numpy()
         label_size = labels.shape
         stored = np.bincount(labels.ravel(), minlength=256)
         counts = stored if pair.remap is None else np.bincount(pair.remap.numpy(), stored, 256).astype(np.int64)
@@ -183,17 +174,17 @@ def _check_pair(root: Path, pair: Pair, palette: Palette, report: Report) -> boo
         unknown = outside_palette(labels, palette, pair.remap)
         if unknown:
             described = _describe_ids(unknown, stored, palette, own_ids=pair.remap is not None)
-            problem("class id outside palette", annotation, described)
+            problem("class id outside palette", pair.label, described)
     except UnreadableFile as error:
-        problem("unreadable file", annotation, _without_path(error, annotation))
+        problem("unreadable file", pair.label, str(error))
     except ColorMask as error:
         label_size = error.rgb.shape[:2]
-        problem("colour mask", annotation, _describe_colors(error.rgb, palette))
+        problem("colour mask", pair.label, _describe_colors(error.rgb, palette))
     except ValueError as error:
-        problem("wrong mode", annotation, _without_path(error, annotation))
+        problem("wrong mode", pair.label, str(error))
     if image_size is not None and label_size is not None and image_size != label_size:
-        problem("size mismatch", annotation, f"label {_size(label_size)}, image {_size(image_size)} (height x width)")
-    return len(report.problems) == before
+        label_text, image_text = ("x".join(map(str, size)) for size in (label_size, image_size))
+        problem("size mismatch", pair.label, f"label {label_text}, image {image_text} (height x width)")
 
 
 def _describe_ids(unknown: list[int], counts: np.ndarray, palette: Palette, own_ids: bool) -> str:
@@ -201,9 +192,8 @@ def _describe_ids(unknown: list[int], counts: np.ndarray, palette: Palette, own_
     more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
     if own_ids:
         return f"{shown}{more}; the data set has other ids in its label files"
-    hint = ""
-    if unknown == [palette.num_classes]:
-        hint = "; if ids count from 1, subtract 1 and make 0 the ignore value 255"
+    counts_from_one = unknown == [palette.num_classes]
+    hint = "; if ids count from 1, subtract 1 and make 0 the ignore value 255" if counts_from_one else ""
     return f"{shown}{more}; {palette.name!r} has 0..{palette.num_classes - 1}{hint}"
 
 
@@ -216,11 +206,3 @@ def _describe_colors(rgb: np.ndarray, palette: Palette) -> str:
     shown = ", ".join(f"{color} ({count} pixels)" for color, count in unknown[:5])
     more = f" and {len(unknown) - 5} more colours" if len(unknown) > 5 else ""
     return f"colours that are not in the palette {palette.name!r}: {shown}{more}"
-
-
-def _size(size: tuple[int, ...]) -> str:
-    return "x".join(map(str, size))
-
-
-def _without_path(error: Exception, path: Path) -> str:
-    return str(error).removeprefix(f"{path}: ")

@@ -1,4 +1,4 @@
-"""A data set of image and label files, whatever the folders they lie in."""
+"""A data set of image and label files, and a checked loop over it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,17 @@ Transform = Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.
 
 
 class PairDataset(Dataset[dict[str, Any]]):
-    """Images uint8 (3, H, W) RGB with labels uint8 (H, W), class ids 0..K-1 and 255 = ignore.
+    """Images uint8 (3, H, W) RGB with label maps uint8 (H, W): class ids 0..K-1, and 255 for pixels without a class.
 
-    Item i is a pair of `pairs`, each of which stands `repeat` times in the order of the data set; `names[i]` is its
-    name. `transform(image, label, generator)` is applied by `sample` only. With `cache`, decoded arrays stay in memory
-    after their first use (CamVid's train split: 250 MB). Raises ValueError for no pairs.
+    Args:
+        root: the folder of the data set.
+        split: the name of the split, for messages.
+        pairs: its files. The data set holds each pair `pair.repeat` times; `names[i]` is the name of item i.
+        palette: the classes.
+        transform: called as transform(image, label, generator) by `sample` only.
+        cache: keep decoded images and labels in memory after their first use.
+
+    Raises ValueError for no pairs.
     """
 
     def __init__(
@@ -52,12 +58,12 @@ class PairDataset(Dataset[dict[str, Any]]):
         return len(self._order)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The pair as stored: {"image", "label", "name"}, without the transform."""
+        """The pair as stored, without the transform: {"image", "label", "name"}."""
         image, label = self._pair(index)
         return {"image": image.clone(), "label": label.clone(), "name": self.names[index]}
 
     def sample(self, index: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """{"image", "label"} after the transform; a pure function of the index and the generator's state."""
+        """{"image", "label"} after the transform; depends on the index and the state of the generator only."""
         image, label = self._pair(index)
         if self.transform is None:
             return {"image": image.clone(), "label": label.clone()}
@@ -71,23 +77,38 @@ class PairDataset(Dataset[dict[str, Any]]):
         if self._cache is not None and place in self._cache:
             return self._cache[place]
         pair = self.pairs[place]
-        image = read_image(pair.image)
-        label = read_label(pair.label, self.palette, pair.remap)
+        image, label = read_image(pair.image), read_label(pair.label, self.palette, pair.remap)
         if image.shape[1:] != label.shape:
-            raise ValueError(
-                f"{pair.label}: label is {tuple(label.shape)} (height, width), but the image is "
-                f"{tuple(image.shape[1:])}"
-            )
+            sizes = f"label is {tuple(label.shape)} (height, width), but the image is {tuple(image.shape[1:])}"
+            raise ValueError(f"{pair.label}: {sizes}")
         if self._cache is not None:
             self._cache[place] = (image, label)
         return image, label
 
 
-def require_same_classes(palette: Palette, dataset: Any) -> None:
-    """Raises ValueError unless the data has the classes of the model's `palette`, in the same order.
+def labelled_pairs(
+    dataset: PairDataset, palette: Palette, progress: Progress | None = None
+) -> Iterator[dict[str, Any]]:
+    """Every {"image", "label", "name"} of a data set in order; `progress` is called after each.
 
-    What the data has says the data set's own palette, and palette.json in its folder if there is one. With another
-    order class ids would be compared that mean different things, and every score would be wrong without a word.
+    Raises ValueError before the first pair if the classes of the data are not those of `palette`, the model's.
+    """
+    require_same_classes(palette, dataset)
+
+    def pairs() -> Iterator[dict[str, Any]]:
+        for index in range(len(dataset)):
+            yield dataset[index]
+            if progress is not None:
+                progress(index + 1, len(dataset))
+
+    return pairs()
+
+
+def require_same_classes(palette: Palette, dataset: PairDataset) -> None:
+    """Raise ValueError unless the data has the classes of the model's `palette`, in the same order.
+
+    Both the palette of the data set and palette.json in its folder, if there is one, are compared. In another order
+    the same class id means different classes, and every score would be wrong without any message.
     """
     palettes = [(f"the data set {dataset.root}", dataset.palette)]
     beside = dataset.root / "palette.json"
@@ -105,19 +126,3 @@ def require_same_classes(palette: Palette, dataset: Any) -> None:
 
 def _listed(palette: Palette) -> str:
     return f"{palette.name!r} ({', '.join(palette.class_names)})"
-
-
-def labelled_pairs(dataset: Any, palette: Palette, progress: Progress | None = None) -> Iterator[dict[str, Any]]:
-    """Every {"image", "label", "name"} of a data set in order; `progress` is called after each.
-
-    Raises ValueError before the first pair where the data's classes are not the palette's.
-    """
-    require_same_classes(palette, dataset)
-
-    def pairs() -> Iterator[dict[str, Any]]:
-        for index in range(len(dataset)):
-            yield dataset[index]
-            if progress is not None:
-                progress(index + 1, len(dataset))
-
-    return pairs()

@@ -1,12 +1,11 @@
-"""Which files make up a split: image and label pairs by name, and what is wrong with the rest.
+"""The files of a split: image and label pairs by name, and the problems of the other files.
 
-Every data set is two `Files`, one for the images and one for the labels, and a pair is what both have under one name.
-Listing reads folders, never pixels.
+A data set is described by two `Files`, one for its images and one for its labels. A pair is what both have under one
+name. Listing reads folders, never pixels.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +23,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 class Pair:
     """An image and its label file.
 
-    `remap`, uint8 (256,), turns the ids stored in the file into class ids, see `gss.io.labels.read_label`. A data set
-    made of several shows the pair `repeat` times in an epoch.
+    `remap`, uint8 (256,), turns the ids stored in the file into class ids, see `gss.io.labels.read_label`. The data
+    set contains the pair `repeat` times.
     """
 
     name: str
@@ -37,7 +36,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: a kind (`gss.data.check.KINDS`), the file or folder, and what was found in it."""
+    """One problem: its kind (`gss.data.check.KINDS`), the file or folder relative to the root, and the details."""
 
     kind: str
     file: str
@@ -48,9 +47,15 @@ class Problem:
 class Files:
     """Files at FOLDER/TEMPLATE + one of `suffixes`; "*" in the template is any folder, "{}" the rest of a file name.
 
-    A file's name is what "*" and "{}" stand for: with "leftImg8bit/train/*/{}" and "_leftImg8bit.png" the file
-    leftImg8bit/train/ulm/ulm_000000_000019_leftImg8bit.png is "ulm/ulm_000000_000019". Suffixes match in any case;
-    hidden files and folders are left out.
+    The name of a file is what "*" and "{}" stand for. Suffixes match in any case; hidden files and folders are left
+    out.
+
+    Example:
+        >>> files = Files("leftImg8bit/train/*/{}", ("_leftImg8bit.png",))
+        >>> files.name("leftImg8bit/train/ulm/ulm_000000_000019_leftImg8bit.png")
+        'ulm/ulm_000000_000019'
+        >>> files.path("ulm/ulm_000000_000019")
+        'leftImg8bit/train/ulm/ulm_000000_000019_leftImg8bit.png'
     """
 
     template: str
@@ -58,14 +63,18 @@ class Files:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        parts = re.split(r"(\*|\{\})", self.template)
-        path = "".join("([^/]+)" if part in ("*", "{}") else re.escape(part) for part in parts)
+        path = re.escape(self.template).replace(r"\*", "([^/]+)").replace(r"\{\}", "([^/]+)")
         return re.compile(f"{path}(?i:{'|'.join(map(re.escape, self.suffixes))})")
 
     def name(self, path: str) -> str | None:
-        """The name of a file by its path relative to the folder, or None where it is not one of these files."""
+        """The name of a file by its path relative to the folder, or None if it is not one of these files."""
         match = self._pattern.fullmatch(path)
-        return None if match is None else "/".join(match.groups())
+        return None if match is None or "/." in f"/{path}" else "/".join(match.groups())
+
+    def path(self, name: str) -> str:
+        """The path of the file of that name relative to the folder, with the first suffix."""
+        texts = re.split(r"\*|\{\}", self.template)
+        return "".join(text + part for text, part in zip(texts, [*name.split("/"), ""], strict=True)) + self.suffixes[0]
 
     @property
     def base(self) -> str:
@@ -74,30 +83,20 @@ class Files:
 
     @property
     def example(self) -> str:
-        """How a file looks, for messages."""
+        """The form of the paths, for messages."""
         return self.template.replace("{}", "NAME").replace("*", "FOLDER") + self.suffixes[0]
 
     def scan(self, folder: Path) -> Iterator[tuple[str, Path]]:
-        """(name, path) of every file, folders and files each sorted. Raises FileNotFoundError without `base`."""
-        directories = [""]
-        for part in self.template.split("/")[:-1]:
-            if part == "*":
-                directories = [f"{d}{name}/" for d in directories for name in _entries(folder / d) if name[0] != "."]
-                directories = [d for d in directories if (folder / d).is_dir()]
-            else:
-                directories = [f"{d}{part}/" for d in directories]
-        if "*" in self.template:  # not every folder that "*" matches must have the rest of the path
-            directories = [d for d in directories if (folder / d).is_dir()]
-        for directory in directories:
-            for entry in _entries(folder / directory):
-                name = None if entry.startswith(".") else self.name(directory + entry)
-                if name is not None:
-                    yield name, folder / directory / entry
+        """(name, path) of every file, sorted by path."""
+        for path in sorted(folder.glob(self.template.replace("{}", "*"))):
+            name = self.name(path.relative_to(folder).as_posix())
+            if name is not None:
+                yield name, path
 
 
 @dataclass(frozen=True)
 class LabelFiles:
-    """Label files, and how their ids become class ids (None: they are class ids)."""
+    """Label files, and the table from their stored ids to class ids; None if they store class ids."""
 
     files: Files
     remap: torch.Tensor | None = None
@@ -116,7 +115,7 @@ class Listing:
         self.problems.append(Problem(kind, path.relative_to(self.root).as_posix(), detail))
 
     def complete(self) -> list[Pair]:
-        """The pairs, where no file of the split is missing or ambiguous; labels without an image do not matter.
+        """The pairs, if every image of the split has exactly one label; labels without an image do not matter.
 
         Raises FileNotFoundError for a missing folder, image or label, ValueError for a split without images, for two
         images of one name, and for a data set that needs a list of its images.
@@ -131,13 +130,10 @@ class Listing:
                 raise ValueError(f"{path.parent}: {problem.detail}")
         missing = [problem for problem in self.problems if problem.kind == "missing annotation"]
         if missing:
-            total = len(missing) + len(self.pairs)
-            names = ", ".join(Path(problem.file).name for problem in missing[:5]) + (
-                ", ..." if len(missing) > 5 else ""
-            )
+            names = _shortened([Path(problem.file).name for problem in missing])
             raise FileNotFoundError(
-                f"{self.root}: {len(missing)} of {total} images have no annotation PNG: {names} "
-                f"({missing[0].detail}); `gss data check` lists every problem"
+                f"{self.root}: {len(missing)} of {len(missing) + len(self.pairs)} images have no annotation PNG: "
+                f"{names} ({missing[0].detail}); `gss data check` lists every problem"
             )
         return self.pairs
 
@@ -155,9 +151,12 @@ def list_pairs(
 ) -> Listing:
     """The pairs of `images` and `labels` below ROOT/folder, sorted by name.
 
-    Where an image has several kinds of label files, the first kind counts. `names` is a text file that names the images
-    to use, see `read_names`. With `unlabelled`, images without a label are left out and are no problem. `prefix` goes
-    before the names of the pairs.
+    Args:
+        labels: kinds of label files. Where an image has several kinds, the first one is used.
+        names: a text file with the images to use, see `read_names`.
+        unlabelled: whether images without a label are left out instead of being a problem.
+        prefix: text before the names of the pairs.
+        repeat: how often the data set contains each pair.
     """
     base, listing = root / folder, Listing(root)
     expected = f"expected {base / images.example} and {base / labels[0].files.example}"
@@ -174,23 +173,23 @@ def list_pairs(
         wanted = found.keys() & set(listed)
         absent = sorted(set(listed) - wanted)
         if absent:
-            shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-            detail = f"{len(absent)} of {len(listed)} images that {names} names are not there: {shown}; {expected}"
-            listing.add("not in the folder", base / images.base, detail)
+            count = f"{len(absent)} of {len(listed)} images that {names} names are not there"
+            listing.add("not in the folder", base / images.base, f"{count}: {_shortened(absent)}; {expected}")
     for name in sorted(wanted):
         if name not in labelled:
             if names is not None or not unlabelled:
-                listing.add("missing annotation", found[name], f"no {_example(labels[0].files, folder, name)}")
+                path = Path(folder, labels[0].files.path(name)).as_posix()
+                listing.add("missing annotation", found[name], f"no {path}")
         elif name not in found:
-            listing.add("missing image", labelled[name][0], f"no {_example(images, folder, name)}")
+            listing.add("missing image", labelled[name][0], f"no {Path(folder, images.path(name)).as_posix()}")
         else:
-            path, remap = labelled[name]
-            listing.pairs.append(Pair(prefix + name, found[name], path, remap, repeat))
+            label, remap = labelled[name]
+            listing.pairs.append(Pair(prefix + name, found[name], label, remap, repeat))
     return listing
 
 
 def _find_images(listing: Listing, base: Path, images: Files, expected: str) -> dict[str, Path]:
-    """Image paths by name; no images and two of one name become problems of the listing."""
+    """Image paths by name. No images at all, and two images of one name, become problems of the listing."""
     found: dict[str, Path] = {}
     for name, path in images.scan(base):
         if name in found:
@@ -204,10 +203,10 @@ def _find_images(listing: Listing, base: Path, images: Files, expected: str) -> 
 
 
 def read_names(file: Path, images: Files) -> list[str]:
-    """The image names of a list: a line is a name, or an image's path relative to the data set, with or without suffix.
+    """The image names in a list file, one a line: a name, or an image path relative to the data set.
 
-    What follows the first word of a line, such as the path of the label, is left out. Raises FileNotFoundError, and
-    ValueError for a list without names.
+    The suffix of a path may be left out. Only the first word of a line is read; a label path may follow it. Raises
+    FileNotFoundError, and ValueError for a list without names.
     """
     words = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not words:
@@ -215,10 +214,18 @@ def read_names(file: Path, images: Files) -> list[str]:
     return [images.name(word) or images.name(word + images.suffixes[0]) or word for word in words]
 
 
-def decoded_bytes(pairs: Iterable[Pair], limit: float = float("inf")) -> int:
-    """Memory in bytes that the decoded images and labels take, from the sizes in the image headers.
+def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files of a folder with one of these suffixes in any case, sorted by name; hidden files are left out."""
+    return sorted(
+        path for path in folder.iterdir() if path.name.lower().endswith(suffixes) and not path.name.startswith(".")
+    )
 
-    Counting stops once it is above `limit`: a header takes a millisecond and some data sets have 200 000.
+
+def decoded_bytes(pairs: Iterable[Pair], limit: float = float("inf")) -> int:
+    """Memory in bytes of the decoded images and labels, from the sizes in the image headers.
+
+    Counting stops once the sum is above `limit`: reading a header takes a millisecond, and some data sets have 200,000
+    images.
     """
     total = 0
     for pair in pairs:
@@ -229,13 +236,5 @@ def decoded_bytes(pairs: Iterable[Pair], limit: float = float("inf")) -> int:
     return total
 
 
-def _entries(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries)
-
-
-def _example(files: Files, folder: str, name: str) -> str:
-    """Where the file of that name would be, relative to the root."""
-    texts = re.split(r"\*|\{\}", files.template)
-    path = "".join(text + part for text, part in zip(texts, [*name.split("/"), ""], strict=True))
-    return "/".join(filter(None, (folder, path))) + files.suffixes[0]
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

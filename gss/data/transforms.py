@@ -1,7 +1,7 @@
-"""Joint transforms of an image and its label map.
+"""Random augmentation of an image together with its label map.
 
-Each is called as transform(image uint8 (3, H, W), label uint8 (H, W), generator) and returns the new pair, never
-changing its input. All randomness comes from the explicit CPU generator, so augmentation can be replayed.
+Images are uint8 (3, H, W), label maps uint8 (H, W) with 255 for pixels without a class. No function changes its input.
+All random numbers come from the CPU generator that is passed in, so an augmentation can be repeated.
 """
 
 from __future__ import annotations
@@ -13,161 +13,177 @@ import torch
 from torch.nn import functional as F
 
 from gss.config import AugmentationConfig
-from gss.data.dataset import Transform
 from gss.io.resize import fit_box, resize_images, source_corners
 
-Pair = tuple[torch.Tensor, torch.Tensor]
+Sample = tuple[torch.Tensor, torch.Tensor]  # image and label map
 
 IGNORE = 255
+# ImageNet's mean colour in levels. It becomes zero when the model normalises the image.
+MEAN_COLOR = (124, 116, 104)
+# A crop in which one class covers this share of the labelled pixels is drawn again.
+MAX_CLASS_SHARE = 0.75
 
-# NTSC luma and the two chroma axes: hue turns the chroma plane, saturation scales it.
+# NTSC luma and two chroma axes. A hue change rotates the chroma plane, a saturation change scales it.
 _RGB_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 _YIQ_TO_RGB = torch.linalg.inv(_RGB_TO_YIQ)
 
 
 @dataclass(frozen=True)
-class Compose:
-    """One transform after the other."""
+class Augmentation:
+    """Random scale, crop, flip and colour jitter as a recipe's `AugmentationConfig` sets them.
 
-    transforms: tuple[Transform, ...]
+    With `config.box` the steps follow the official pipeline: the image is fitted into a randomly scaled box and
+    resampled as OpenCV does, and images smaller than the crop are padded last, in ImageNet's mean colour. Without a
+    box the image is scaled with antialiasing, and padded with black before the crop.
 
-    def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> Pair:
-        for transform in self.transforms:
-            image, label = transform(image, label, generator)
-        return image, label
-
-
-@dataclass(frozen=True)
-class RandomScale:
-    """Resizes by base * u, u uniform in [min, max]; keeps the aspect ratio."""
-
-    min: float
-    max: float
-    base: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min <= self.max:
-            raise ValueError(f"RandomScale: expected 0 < min <= max, got min={self.min}, max={self.max}")
-        if self.base <= 0:
-            raise ValueError(f"base: expected a ratio > 0, got {self.base}")
-
-    def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> Pair:
-        ratio = self.base * _uniform(self.min, self.max, generator)
-        return resize(image, label, _scaled(label, ratio))
-
-
-@dataclass(frozen=True)
-class RandomCrop:
-    """A window of `size` (height, width); smaller images are padded at the bottom right (image 0, label 255).
-
-    A window that one class covers to `cat_max_ratio` of its labelled pixels or more, or that has no labelled pixels, is
-    drawn again, up to ten times, so that windows of nothing but road are rare. `cat_max_ratio=1` takes the first.
-    Without `pad`, smaller images give smaller windows.
+    Example:
+        >>> augment = Augmentation(AugmentationConfig(crop=(32, 48)))
+        >>> image, label = torch.zeros(3, 40, 60, dtype=torch.uint8), torch.zeros(40, 60, dtype=torch.uint8)
+        >>> image, label = augment(image, label, torch.Generator().manual_seed(0))
+        >>> tuple(image.shape), tuple(label.shape)
+        ((3, 32, 48), (32, 48))
     """
 
-    size: tuple[int, int]
-    cat_max_ratio: float = 0.75
-    pad: bool = True
+    config: AugmentationConfig
 
-    def __post_init__(self) -> None:
-        if min(self.size) <= 0:
-            raise ValueError(f"size: expected (height, width) > 0, got {self.size}")
-        if not 0 < self.cat_max_ratio <= 1:
-            raise ValueError(f"cat_max_ratio: expected 0 < ratio <= 1, got {self.cat_max_ratio}")
-
-    def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> Pair:
-        if self.pad:
-            image, label = pad_to(image, label, self.size)
-        rows, columns = self._window(label, generator)
-        for _ in range(10):
-            if self.cat_max_ratio >= 1 or self._is_mixed(label[rows, columns]):
-                break
-            rows, columns = self._window(label, generator)
-        return image[:, rows, columns].contiguous(), label[rows, columns].contiguous()
-
-    def _window(self, label: torch.Tensor, generator: torch.Generator) -> tuple[slice, slice]:
-        top = _integer(max(label.shape[0] - self.size[0], 0), generator)
-        left = _integer(max(label.shape[1] - self.size[1], 0), generator)
-        return slice(top, top + self.size[0]), slice(left, left + self.size[1])
-
-    def _is_mixed(self, window: torch.Tensor) -> bool:
-        counts = torch.bincount(window.reshape(-1), minlength=256)[:IGNORE]
-        return int(counts.max()) < self.cat_max_ratio * int(counts.sum())
+    def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> Sample:
+        """The augmented image and label map, both of `config.crop` pixels."""
+        config = self.config
+        if config.box is None:
+            image, label = random_scale(image, label, config.scale, generator)
+            image, label = pad_to(image, label, config.crop)
+        else:
+            image, label = random_box(image, label, config.box, config.scale, generator)
+        image, label = random_crop(image, label, config.crop, generator)
+        image, label = random_flip(image, label, config.flip, generator)
+        if config.photometric:
+            image = color_jitter(image, generator)
+        return pad_to(image, label, config.crop, MEAN_COLOR)
 
 
-@dataclass(frozen=True)
-class RandomFlip:
-    """Mirrors left and right with probability `p`."""
-
-    p: float = 0.5
-
-    def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> Pair:
-        if _uniform(0.0, 1.0, generator) < self.p:
-            return image.flip(2), label.flip(1)
-        return image, label
+def random_scale(
+    image: torch.Tensor, label: torch.Tensor, scale: tuple[float, float], generator: torch.Generator
+) -> Sample:
+    """Resize by a factor drawn from [min, max]; the aspect ratio stays."""
+    ratio = _uniform(*scale, generator)
+    return resize(image, label, (max(1, round(label.shape[0] * ratio)), max(1, round(label.shape[1] * ratio))))
 
 
-@dataclass(frozen=True)
-class PhotometricDistortion:
-    """Brightness, contrast, saturation and hue, each with probability `p`; the label stays.
+def random_box(
+    image: torch.Tensor,
+    label: torch.Tensor,
+    box: tuple[int, int],
+    scale: tuple[float, float],
+    generator: torch.Generator,
+) -> Sample:
+    """Fit into `box` (height, width) times a factor drawn from [min, max]; the aspect ratio stays.
 
-    Brightness adds up to `brightness` levels, contrast and saturation scale by their ranges, hue turns by up to `hue`
-    degrees (36 is the usual 18 of OpenCV's 180 hue steps). In YIQ all four are affine in RGB, so together they are one
-    3x4 matrix a sample instead of a round trip through HSV.
+    The scaled sides of the box are cut to whole pixels before the image is fitted into it, see `gss.io.resize.fit_box`.
+    Image and labels are resampled as OpenCV does: bilinear without antialiasing, and nearest by the upper left corner.
+    """
+    factor = _uniform(*scale, generator)
+    scaled = max(1, int(box[0] * factor)), max(1, int(box[1] * factor))
+    size = fit_box((label.shape[0], label.shape[1]), scaled)
+    rows, columns = source_corners(label.shape[0], size[0]), source_corners(label.shape[1], size[1])
+    return resize_images(image[None], size)[0], label.index_select(0, rows).index_select(1, columns)
+
+
+def random_crop(
+    image: torch.Tensor,
+    label: torch.Tensor,
+    size: tuple[int, int],
+    generator: torch.Generator,
+    max_class_share: float = MAX_CLASS_SHARE,
+) -> Sample:
+    """A window of at most `size` (height, width); the whole side where the image is smaller.
+
+    A window is drawn again, up to ten times, while one class covers `max_class_share` of its labelled pixels or more,
+    or while no pixel of it has a label. Windows that show nothing but road are rare this way.
     """
 
-    brightness: float = 32.0
-    contrast: tuple[float, float] = (0.5, 1.5)
-    saturation: tuple[float, float] = (0.5, 1.5)
-    hue: float = 36.0
-    p: float = 0.5
+    def draw() -> tuple[slice, slice]:
+        top = _integer(max(label.shape[0] - size[0], 0), generator)
+        left = _integer(max(label.shape[1] - size[1], 0), generator)
+        return slice(top, top + size[0]), slice(left, left + size[1])
 
-    def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> Pair:
-        use = (torch.rand(4, generator=generator) < self.p).tolist()
-        shift = _uniform(-self.brightness, self.brightness, generator) if use[0] else 0.0
-        contrast = _uniform(*self.contrast, generator) if use[1] else 1.0
-        saturation = _uniform(*self.saturation, generator) if use[2] else 1.0
-        angle = math.radians(_uniform(-self.hue, self.hue, generator)) if use[3] else 0.0
-        if not any(use):
-            return image, label
-        cosine, sine = saturation * math.cos(angle), saturation * math.sin(angle)
-        chroma = torch.tensor([[1.0, 0.0, 0.0], [0.0, cosine, -sine], [0.0, sine, cosine]])
-        matrix = contrast * (_YIQ_TO_RGB @ chroma @ _RGB_TO_YIQ)
-        pixels = image.reshape(3, -1).to(torch.float32)
-        offset = torch.full((3, 1), contrast * shift)
-        changed = torch.addmm(offset, matrix, pixels).clamp_(0, 255).round_().to(torch.uint8)
-        return changed.reshape(image.shape), label
+    rows, columns = draw()
+    for _ in range(10):
+        counts = torch.bincount(label[rows, columns].reshape(-1), minlength=256)[:IGNORE]
+        if max_class_share >= 1 or int(counts.max()) < max_class_share * int(counts.sum()):
+            break
+        rows, columns = draw()
+    return image[:, rows, columns].contiguous(), label[rows, columns].contiguous()
 
 
-def resize(image: torch.Tensor, label: torch.Tensor, size: tuple[int, int]) -> Pair:
-    """Image bilinear with antialiasing, label nearest (pixel centres); both to (height, width)."""
-    if tuple(label.shape) == tuple(size):
-        return image, label
-    # Channels last is what the vectorised uint8 resize works on.
-    source = image[None].contiguous(memory_format=torch.channels_last)
-    resized = F.interpolate(source, size=size, mode="bilinear", align_corners=False, antialias=True)[0].contiguous()
-    rows = _nearest(label.shape[0], size[0])
-    columns = _nearest(label.shape[1], size[1])
-    return resized, label.index_select(0, rows).index_select(1, columns)
-
-
-def pad_to(image: torch.Tensor, label: torch.Tensor, size: tuple[int, int]) -> Pair:
-    """Pads at the bottom and the right up to at least `size` (height, width): image with 0, label with 255."""
-    bottom, right = max(size[0] - label.shape[0], 0), max(size[1] - label.shape[1], 0)
-    if bottom or right:
-        image = F.pad(image, (0, right, 0, bottom), value=0)
-        label = F.pad(label, (0, right, 0, bottom), value=IGNORE)
+def random_flip(image: torch.Tensor, label: torch.Tensor, chance: float, generator: torch.Generator) -> Sample:
+    """Mirror left and right with probability `chance`."""
+    if _uniform(0.0, 1.0, generator) < chance:
+        return image.flip(2), label.flip(1)
     return image, label
 
 
+def color_jitter(
+    image: torch.Tensor,
+    generator: torch.Generator,
+    *,
+    brightness: float = 32.0,
+    contrast: tuple[float, float] = (0.5, 1.5),
+    saturation: tuple[float, float] = (0.5, 1.5),
+    hue: float = 36.0,
+    chance: float = 0.5,
+) -> torch.Tensor:
+    """Change brightness, contrast, saturation and hue, each with probability `chance`: uint8 (3, H, W).
+
+    Args:
+        brightness: up to this many levels are added or subtracted.
+        contrast, saturation: ranges of the factor.
+        hue: largest rotation in degrees; 36 is the usual 18 of OpenCV's 180 hue steps.
+
+    In YIQ all four are affine in RGB, so together they are one 3x4 matrix instead of a round trip through HSV.
+    """
+    use = (torch.rand(4, generator=generator) < chance).tolist()
+    shift = _uniform(-brightness, brightness, generator) if use[0] else 0.0
+    gain = _uniform(*contrast, generator) if use[1] else 1.0
+    chroma = _uniform(*saturation, generator) if use[2] else 1.0
+    angle = math.radians(_uniform(-hue, hue, generator)) if use[3] else 0.0
+    if not any(use):
+        return image
+    cosine, sine = chroma * math.cos(angle), chroma * math.sin(angle)
+    turn = torch.tensor([[1.0, 0.0, 0.0], [0.0, cosine, -sine], [0.0, sine, cosine]])
+    matrix = gain * (_YIQ_TO_RGB @ turn @ _RGB_TO_YIQ)
+    offset = torch.full((3, 1), gain * shift)
+    pixels = torch.addmm(offset, matrix, image.reshape(3, -1).to(torch.float32))
+    return pixels.clamp_(0, 255).round_().to(torch.uint8).reshape(image.shape)
+
+
+def resize(image: torch.Tensor, label: torch.Tensor, size: tuple[int, int]) -> Sample:
+    """Resize to (height, width): the image bilinear with antialiasing, the labels nearest by pixel centres."""
+    if tuple(label.shape) == tuple(size):
+        return image, label
+    # The vectorised resize of uint8 images works on channels-last memory.
+    source = image[None].contiguous(memory_format=torch.channels_last)
+    resized = F.interpolate(source, size=size, mode="bilinear", align_corners=False, antialias=True)[0].contiguous()
+    rows, columns = _nearest(label.shape[0], size[0]), _nearest(label.shape[1], size[1])
+    return resized, label.index_select(0, rows).index_select(1, columns)
+
+
+def pad_to(
+    image: torch.Tensor, label: torch.Tensor, size: tuple[int, int], color: tuple[int, int, int] = (0, 0, 0)
+) -> Sample:
+    """Pad at the bottom and the right to at least `size` (height, width): the image in `color`, the labels with 255."""
+    height, width = label.shape
+    bottom, right = max(size[0] - height, 0), max(size[1] - width, 0)
+    if not (bottom or right):
+        return image, label
+    padded = torch.tensor(color, dtype=torch.uint8)[:, None, None].repeat(1, height + bottom, width + right)
+    padded[:, :height, :width] = image
+    return padded, F.pad(label, (0, right, 0, bottom), value=IGNORE)
+
+
 def _nearest(old: int, new: int) -> torch.Tensor:
-    """The source index whose pixel centre is nearest to each target pixel's centre."""
+    """The source index whose pixel centre is nearest to each target pixel's centre: int64 (new,)."""
     centers = (torch.arange(new, dtype=torch.float64) + 0.5) * (old / new)
     return centers.floor_().clamp_(max=old - 1).to(torch.int64)
-
-
-def _scaled(label: torch.Tensor, ratio: float) -> tuple[int, int]:
-    return max(1, round(label.shape[0] * ratio)), max(1, round(label.shape[1] * ratio))
 
 
 def _uniform(low: float, high: float, generator: torch.Generator) -> float:
@@ -177,79 +193,3 @@ def _uniform(low: float, high: float, generator: torch.Generator) -> float:
 def _integer(high: int, generator: torch.Generator) -> int:
     """Uniform in 0..high, both included."""
     return int(torch.randint(high + 1, (), generator=generator).item())
-
-
-# ImageNet's mean colour, rounded to levels.
-PAD_COLOR = (124, 116, 104)
-
-
-@dataclass(frozen=True)
-class ResizeToBox:
-    """Resizes into `box` (height, width) times a factor drawn from [min, max]; keeps the aspect ratio.
-
-    It is the box that is scaled, its sides cut to whole pixels; the image then fits into it, see `fit_box`: the longer
-    side goes with the box's longer side, whichever way the box lies.
-    """
-
-    box: tuple[int, int]
-    min: float = 0.5
-    max: float = 2.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min <= self.max:
-            raise ValueError(f"ResizeToBox: expected 0 < min <= max, got min={self.min}, max={self.max}")
-        if min(self.box) * self.min < 1:
-            raise ValueError(f"box: expected at least 1 pixel a side at the smallest factor, got {self.box}")
-
-    def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> Pair:
-        factor = self.min + (self.max - self.min) * torch.rand((), generator=generator).item()
-        box = int(self.box[0] * factor), int(self.box[1] * factor)
-        return resize_like_opencv(image, label, fit_box((label.shape[0], label.shape[1]), box))
-
-
-@dataclass(frozen=True)
-class Pad:
-    """Pads at the bottom and the right to `size` (height, width) where smaller: image with `color`, label with 255."""
-
-    size: tuple[int, int]
-    color: tuple[int, int, int] = PAD_COLOR
-
-    def __call__(self, image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> Pair:
-        height, width = label.shape
-        if height >= self.size[0] and width >= self.size[1]:
-            return image, label
-        image, label = pad_to(image, label, self.size)
-        for channel, level in zip(image, self.color, strict=True):
-            channel[height:] = level
-            channel[:, width:] = level
-        return image, label
-
-
-def resize_like_opencv(image: torch.Tensor, label: torch.Tensor, size: tuple[int, int]) -> Pair:
-    """Image bilinear without antialiasing, label nearest by its left upper corner, to (height, width); both as OpenCV.
-
-    `gss.data.transforms.resize` is better where nothing must be reproduced: it smooths before it shrinks, and takes the
-    label from the pixel centre.
-    """
-    rows, columns = source_corners(label.shape[0], size[0]), source_corners(label.shape[1], size[1])
-    return resize_images(image[None], size)[0], label.index_select(0, rows).index_select(1, columns)
-
-
-def augmentation(config: AugmentationConfig) -> Compose:
-    """Scale, crop, flip, photometric distortion; images of `config.crop` pixels come out.
-
-    With a `box` it is the official order: images smaller than the crop are padded last, in the mean colour, so that
-    padding is neither flipped nor distorted. Without one the crop pads with black.
-    """
-    crop = (config.crop[0], config.crop[1])
-    steps: list[Transform] = []
-    if config.box is None:
-        steps += [RandomScale(*config.scale), RandomCrop(crop)]
-    else:
-        steps += [ResizeToBox((config.box[0], config.box[1]), *config.scale), RandomCrop(crop, pad=False)]
-    steps.append(RandomFlip(config.flip))
-    if config.photometric:
-        steps.append(PhotometricDistortion())
-    if config.box is not None:
-        steps.append(Pad(crop))
-    return Compose(tuple(steps))

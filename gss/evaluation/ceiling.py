@@ -1,4 +1,4 @@
-"""Measures of a tokenizer alone: the best score it allows (the paper's reconstruction mIoU), and its codebook use."""
+"""Measures of a tokenizer alone: the best score it allows, and the use of its codebook."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gss.data.dataset import labelled_pairs
+from gss.data.dataset import PairDataset, labelled_pairs
 from gss.evaluation.metrics import SegmentationMetrics
 from gss.io.progress import Progress
 from gss.model.codec import Codec, covered_labels, labels_to_tokens, reconstruct
@@ -19,18 +19,21 @@ from gss.model.views.windows import ALIGNMENT
 @torch.inference_mode()
 def ceiling(
     codec: Codec,
-    dataset: Any,
+    dataset: PairDataset,
     progress: Progress | None = None,
     scale: int | None = None,
     box: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """Reconstruct-only scores of a data set: what a perfect prior would reach.
+    """Scores of the label maps after encoding to tokens and decoding, which a perfect prior would reach.
 
-    Returns `SegmentationMetrics.compute()` at the resolution of the maskige under "mIoU", "mAcc", "aAcc", "per_class",
-    and its matrix under "confusion"; the mIoU against the labels at full size, the paper's reconstruction mIoU, under
-    "mIoU_full_size"; "codes", "codes_used", "perplexity" (of the token distribution over the split), "tokens_per_image"
-    (mean) and "maskige_scale" (maskige pixels an image pixel). Raises ValueError where the data's classes are not the
-    model's.
+    `scale` and `box` are those of `gss.model.codec.reconstruct`. Returns:
+
+    - "mIoU", "mAcc", "aAcc", "per_class" and "confusion" at the resolution of the maskige, see `SegmentationMetrics`
+    - "mIoU_full_size": against the labels at full size, the paper's reconstruction mIoU (arXiv 2303.11316, table 2)
+    - "codes", "codes_used", and "perplexity" of the token distribution over the split
+    - "tokens_per_image" (mean) and "maskige_scale" (maskige pixels for each image pixel side)
+
+    Raises ValueError if the classes of the data are not the model's.
     """
     palette, tokenizer = codec.palette, codec.tokenizer
     working = SegmentationMetrics(palette.num_classes, palette.class_names)
@@ -54,15 +57,15 @@ def ceiling(
 
 @torch.inference_mode()
 def codebook_use(
-    codec: Codec, dataset: Any, progress: Progress | None = None, scale: int | None = None
+    codec: Codec, dataset: PairDataset, progress: Progress | None = None, scale: int | None = None
 ) -> dict[str, Any]:
-    """Encodes every label map of a data set, `scale` as in `gss.model.codec.reconstruct`, and counts the tokens.
+    """Encode every label map of a data set, `scale` as in `gss.model.codec.reconstruct`, and count the tokens.
 
-    Returns "codes" V, "codes_used", "usage" (their share), "dead_codes" (the list of those never chosen), "perplexity"
-    and "bits_per_token" of the token distribution, "commonest_share" of the tokens that are the commonest code,
-    "tokens_per_image" (mean), "maskige_scale" (maskige pixels an image pixel) and "counts" of each code.
+    Returns "codes" V, "codes_used", "usage" (the share of used codes), "dead_codes" (the list of unused codes),
+    "perplexity" and "bits_per_token" of the token distribution, "commonest_share" (the share of the most frequent
+    code), "counts" of each code, "tokens_per_image" (mean) and "maskige_scale" as in `ceiling`.
 
-    Raises ValueError where the data's classes are not the codec's, and for no label maps.
+    Raises ValueError if the classes of the data are not the codec's, and for no label maps.
     """
     if len(dataset) == 0:
         raise ValueError("dataset: expected at least one label map, got none")
@@ -84,7 +87,7 @@ def codebook_use(
 
 
 def token_facts(codec: Codec, counts: Tensor, images: int, scale: int | None) -> dict[str, Any]:
-    """What the counts (V,) of the tokens of so many label maps say, with the keys that `ceiling` documents."""
+    """Codebook facts from the counts (V,) of the tokens of `images` label maps, with the keys of `ceiling`."""
     return {
         "codes": codec.tokenizer.codes,
         "codes_used": int((counts > 0).sum()),

@@ -1,4 +1,4 @@
-"""How well a model knows where it is wrong: its scores on a split, and its confidence before and after calibration."""
+"""Confidence of a model on a split: how well its scores find errors, before and after calibration."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ COVERAGES = (0.5, 0.8, 0.9, 0.95)
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95)
 
 NO_CERTAINTY = (
-    "expected a certainty for every image, got none; only one pass over the image with a compact tokenizer gives one, "
-    "the margin is always there"
+    "expected a certainty for every image, got none; only a single pass over the image with a compact tokenizer gives "
+    "one, while the margin always exists"
 )
 
-# Log-odds of float32 probabilities end here.
-LARGEST_LOG_ODDS = 24.0
+LARGEST_LOG_ODDS = 24.0  # the limit of the log-odds of float32 probabilities
 
 
 @dataclass
 class SplitScores:
-    """What one pass over a split leaves.
+    """The counts of one pass over a split.
 
-    metrics: the same as `gss.evaluation.scores.evaluate` counts.
-    halves: for the first and the second half of the images the histograms by name. In halves and not in turns, so that
-        neighbouring frames of a video do not stand on both sides. "margin" is the result's, and so is "certainty",
-        which is there if every image has one. A pixel classifier also has "max_probability", as log-odds, and
-        "entropy", its softmax entropy in nats, negated.
-    unit: of the margins.
+    Attributes:
+        metrics: the same counts as in `gss.evaluation.scores.evaluate`.
+        halves: histograms by name of the score, for the first and the second half of the images. Halves instead of
+            every second image keep neighbouring frames of a video on one side. "margin" is always there, "certainty"
+            if every image has one. A pixel classifier also has "max_probability" (as log-odds) and "entropy" (of the
+            softmax in nats, negated).
+        unit: unit of the margins.
     """
 
     metrics: SegmentationMetrics
@@ -59,11 +59,12 @@ class SplitScores:
     unit: MarginUnit | None = None
 
     def whole(self) -> dict[str, ScoreHistogram]:
+        """The histograms of both halves together."""
         first, second = self.halves
         return {name: first[name] + second[name] if name in second else first[name] for name in first}
 
     def unit_of(self, name: str) -> Unit:
-        """Of the "certainty" or the "margin"."""
+        """Unit of the score "certainty" or "margin"."""
         assert self.unit is not None  # a data set has at least one image
         return "nats" if name == "certainty" else self.unit
 
@@ -76,9 +77,9 @@ def score_split(
 ) -> SplitScores:
     """Predict every image of a split as `evaluate` does, and count right and wrong pixels by score.
 
-    Raises ValueError where the data's classes are not the model's, where some of its images get a margin in levels
-    and others in probability, as under windows those do that fit into one, and at the first image without a certainty
-    if one is required.
+    Raises ValueError if the classes of the data are not the model's, if some margins are in levels and others in
+    probability (under windows an image that fits into one window gets levels), and for an image without a certainty
+    if `require` is "certainty".
     """
     uncertain = 0
     found = SplitScores(SegmentationMetrics(model.palette.num_classes, model.palette.class_names))
@@ -87,8 +88,8 @@ def score_split(
         assert isinstance(result, Result)  # one image in, one result out
         if found.unit not in (None, result.margin_unit):
             raise ValueError(
-                f"{dataset.names[index]}: expected a margin in {found.unit} as of the images before, got one in "
-                f"{result.margin_unit}; calibrate images of one size, or without windows"
+                f"{dataset.names[index]}: expected a margin in {found.unit} as for the images before, got one in "
+                f"{result.margin_unit}; calibrate on images of one size, or without windows"
             )
         found.unit = result.margin_unit
         if result.certainty is None and require == "certainty":
@@ -115,7 +116,10 @@ def score_split(
 
 @torch.inference_mode()
 def softmax_scores(model: PixelClassifier, image: Tensor) -> dict[str, Tensor]:
-    """image uint8 (3, H, W) -> the log-odds of its largest probability and minus its entropy (nats), (H, W) float32."""
+    """Scores of an image uint8 (3, H, W), float32 (H, W) each.
+
+    "max_probability" is the log-odds of the largest probability, "entropy" minus the softmax entropy in nats.
+    """
     device = model.classifier.weight.device
     probabilities = predict_scores(model.image_scores, image[None].to(device), model.inference)[0]
     best = probabilities.amax(0)
@@ -127,14 +131,14 @@ def softmax_scores(model: PixelClassifier, image: Tensor) -> dict[str, Tensor]:
 
 
 def best_score(*splits: SplitScores) -> Score:
-    """The certainty, which finds errors better, where all of the splits have it, else the margin."""
+    """The certainty if all of the splits have it, because it finds errors better, else the margin."""
     return "certainty" if all("certainty" in split.halves[0] for split in splits) else "margin"
 
 
 def calibrate(scores: SplitScores, weights: str = "", score: Score | None = None) -> Calibration:
     """The calibration of a split's `score`, by default its `best_score`.
 
-    Raises ValueError where it has no such score or no labelled pixel.
+    Raises ValueError if the split has no such score or no labelled pixel.
     """
     score = score or best_score(scores)
     _require(score, scores)
@@ -144,19 +148,20 @@ def calibrate(scores: SplitScores, weights: str = "", score: Score | None = None
 def confidence_report(
     scores: SplitScores, palette: Palette, fit: SplitScores | None = None, score: Score | None = None
 ) -> dict[str, Any]:
-    """AUROC, risk and coverage, and calibration error of every score of a split.
+    """AUROC, risk at coverage and calibration error of every score of a split.
 
-    What a score is after calibration is told of pixels it was not fitted on: fitted on the split `fit`, or without one
-    on each half of the images for the other.
+    The numbers after calibration are measured on pixels that the calibration was not fitted on: it is fitted on the
+    split `fit`, or without `fit` on each half of the images and tested on the other. Returns:
 
-    Returns "pixels", "error" (share of wrong ones), "unit" of the margins, "scores": by name "auroc" (of finding the
-    errors), "aurc", "excess_aurc" (over that of a perfect order), "risk_at_coverage", and for what is a probability
-    "ece" {"before", "after"} each with "width" and "mass" bins; "score", the one to be confident by, as given or the
-    `best_score`; and "abstain": by threshold, how much its calibrated confidence keeps and how often that is right.
-    None where a number does not exist.
+    - "pixels", "error" (share of wrong pixels), "unit" of the margins
+    - "scores": for each score "auroc" (of finding errors), "aurc" (area under the risk-coverage curve), "excess_aurc"
+      (above the area of a perfect order), "risk_at_coverage"; for scores that can be a probability also "ece", the
+      expected calibration error {"before", "after"}, each with bins of equal "width" and of equal "mass"
+    - "score": the score of the confidence, the given one or `best_score`
+    - "abstain": for each threshold the share of pixels with at least this confidence, and their accuracy
 
-    Raises ValueError for a split of one image without `fit`, where the margins of `fit` are of another unit, and where
-    `score` is none of both splits.
+    A number that does not exist is None. Raises ValueError for a split of one image without `fit`, for margins of
+    `fit` in another unit, and for a `score` that one of the splits lacks.
     """
     if fit is not None and fit.unit != scores.unit:
         raise ValueError(f"fit: expected a split of margins in {scores.unit}, got one of margins in {fit.unit}")
@@ -176,26 +181,25 @@ def confidence_report(
     for name, histogram in whole.items():
         levels = histogram.levels()
         area, best = aurc(levels), best_aurc(levels)
-        report["scores"][name] = {
+        values: dict[str, Any] = {
             "auroc": auroc(levels),
             "aurc": area,
             "excess_aurc": area - best if area is not None and best is not None else None,
             "risk_at_coverage": {str(c): risk_at(levels, c) for c in COVERAGES},
         }
+        report["scores"][name] = values
         fitted = name != "entropy" and (fit is None or name in fit.halves[0])
         if fitted and report["pixels"]:
             tested, confidence = _held_out(name, scores, fit)
-            report["scores"][name]["ece"] = {
-                "before": _errors(tested, _before(name, tested.score, scores, palette)),
-                "after": _errors(tested, confidence),
-            }
+            before = _uncalibrated(name, tested.score, scores, palette)
+            values["ece"] = {"before": _errors(tested, before), "after": _errors(tested, confidence)}
             if name == score:
                 report["abstain"] = {str(threshold): _kept(tested, confidence, threshold) for threshold in THRESHOLDS}
     return report
 
 
 def _held_out(name: str, scores: SplitScores, fit: SplitScores | None) -> tuple[Levels, Tensor]:
-    """The levels of a split, those of one half after the other's, each with a confidence fitted on other pixels."""
+    """The levels of a split, each with a confidence that was fitted on other pixels."""
     if fit is not None:
         sources = [(scores.whole()[name], fit.whole()[name])]
     else:
@@ -215,7 +219,8 @@ def _held_out(name: str, scores: SplitScores, fit: SplitScores | None) -> tuple[
     return Levels(*(torch.cat(columns) for columns in zip(*parts, strict=True))), torch.cat(confidences)
 
 
-def _before(name: str, score: Tensor, scores: SplitScores, palette: Palette) -> Tensor:
+def _uncalibrated(name: str, score: Tensor, scores: SplitScores, palette: Palette) -> Tensor:
+    """The probability that a score claims before calibration: float64 (N,) for scores (N,)."""
     if name == "max_probability":
         return torch.sigmoid(score)
     return uncalibrated(score, scores.unit_of(name), palette.min_distance()[0] / 2)
@@ -227,10 +232,12 @@ def _require(score: Score, *splits: SplitScores) -> None:
 
 
 def _errors(levels: Levels, confidence: Tensor) -> dict[str, float | None]:
+    """The expected calibration error with both kinds of bins."""
     return {spacing: calibration_error(levels, confidence, spacing=spacing) for spacing in ("width", "mass")}
 
 
 def _kept(levels: Levels, confidence: Tensor, threshold: float) -> dict[str, float | None]:
+    """The share of pixels with at least this confidence, and their accuracy."""
     sure = confidence >= threshold
     pixels, right = float((levels.right + levels.wrong).sum()), float(levels.right[sure].sum())
     kept = float((levels.right + levels.wrong)[sure].sum())

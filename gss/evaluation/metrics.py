@@ -1,7 +1,7 @@
-"""Segmentation metrics, all from one confusion matrix.
+"""Segmentation metrics from one confusion matrix.
 
 Counts are added up over the whole set before any ratio is taken, so the mIoU does not depend on batch size or order.
-Classes that occur in neither prediction nor target have no IoU and stay out of the means.
+Classes that occur in neither prediction nor target have no IoU and are left out of the means.
 """
 
 from __future__ import annotations
@@ -18,10 +18,20 @@ from gsskernels import confusion_matrix
 class SegmentationMetrics:
     """Accumulates a (K, K) int64 confusion matrix: rows are target classes, columns predictions.
 
-    Pixels with target `ignore_index` are not counted. A prediction outside 0..K-1 on a labelled pixel is wrong for the
-    target's class; such pixels are kept in `unassigned` (K,), because no column of the matrix can hold them. A target
-    outside 0..K-1 is a class that the prediction cannot name: what is predicted there is wrong for the predicted class,
-    kept in `misplaced` (K,), and no class has the pixel in its target area. The official evaluation counts the same.
+    Pixels with the target `ignore_index` are not counted. Two cases have no place in the matrix, and count as the
+    official evaluation counts them:
+
+    - A prediction outside 0..K-1 on a labelled pixel is wrong for the target's class: `unassigned` (K,).
+    - A target outside 0..K-1 is wrong for the predicted class, and no class has the pixel in its target area:
+      `misplaced` (K,).
+
+    Raises ValueError for fewer than one class and for names that are not K distinct ones.
+
+    Example:
+        >>> metrics = SegmentationMetrics(2, ["road", "sky"])
+        >>> metrics.update(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]))
+        >>> metrics.compute()["mIoU"]
+        0.5
     """
 
     def __init__(self, num_classes: int, class_names: Sequence[str] | None = None, ignore_index: int = 255) -> None:
@@ -38,11 +48,10 @@ class SegmentationMetrics:
         self.misplaced = torch.zeros(self.num_classes, dtype=torch.int64)
 
     def update(self, prediction: torch.Tensor, target: torch.Tensor) -> None:
-        """Adds integer label maps of one shape, on any device. Raises ValueError when the shapes differ."""
+        """Add integer label maps of one shape, on any device. Raises ValueError if the shapes differ."""
         if prediction.shape != target.shape:
-            raise ValueError(
-                f"prediction: expected the target's shape {tuple(target.shape)}, got {tuple(prediction.shape)}"
-            )
+            expected, got = tuple(target.shape), tuple(prediction.shape)
+            raise ValueError(f"prediction: expected the target's shape {expected}, got {got}")
         matrix = confusion_matrix(prediction, target, self.num_classes, ignore_index=self.ignore_index).cpu()
         self.confusion += matrix
         labelled, has_class = target != self.ignore_index, self._is_class(target)
@@ -59,7 +68,7 @@ class SegmentationMetrics:
         """mIoU, mAcc, aAcc in 0..1 and, under "per_class", IoU, Acc and target pixels of every class.
 
         IoU_k = hits / (target + predicted - hits), Acc_k = hits / target, aAcc = all hits / all target pixels. A ratio
-        with an empty denominator is None and stays out of the mean, so all values can go to JSON as they are.
+        with the denominator 0 is None and is left out of the mean. All values can be written as JSON.
         """
         hits, union, _, target = self.areas()
         iou = [_ratio(int(h), int(u)) for h, u in zip(hits, union, strict=True)]
@@ -82,10 +91,13 @@ class SegmentationMetrics:
 
 
 def harmonic_mean(values: Sequence[float]) -> float:
-    """n / sum(1 / v): how the paper sums up the mIoU of MSeg's test sets (table 6). 0 where one of the values is 0.
+    """n / sum(1 / v), which sums up the mIoU of MSeg's test sets (arXiv 2303.11316, table 6); 0 if one value is 0.
 
-    Raises ValueError for no values, and for one that is missing, negative or not finite: it would not be the mean of
-    the same test sets.
+    Raises ValueError for no values, and for a value that is None, negative or not finite.
+
+    Example:
+        >>> harmonic_mean([0.5, 1.0])
+        0.6666666666666666
     """
     numbers = list(values)
     if not numbers or any(v is None or not 0 <= v < math.inf for v in numbers):
@@ -103,5 +115,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def percent(value: float | None) -> str:
-    """A fraction as a percentage with one decimal; a dash for a value that does not exist (None or NaN)."""
+    """A fraction as a percentage with one decimal; a dash for None and NaN.
+
+    Example:
+        >>> percent(0.776), percent(None)
+        ('77.6 %', '-')
+    """
     return "-" if value is None or math.isnan(value) else f"{100 * value:.1f} %"

@@ -1,4 +1,4 @@
-"""A model's scores on a split."""
+"""The scores of a model on a split."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def evaluate(model: GSS | PixelClassifier, dataset: PairDataset, progress: Progress | None = None) -> dict[str, Any]:
     """Predict every image of a split at its own size and compare with its labels.
 
-    `progress(done, total)` is called after each image. Returns `SegmentationMetrics.compute()`: mIoU, mAcc, aAcc in
-    0..1 and per_class; and "confusion", a row of pixel counts for each target class, which `gss palette fit
-    --confusion` reads. Raises ValueError where the data's classes are not the model's.
+    `progress(done, total)` is called after each image. Returns `SegmentationMetrics.compute()`: mIoU, mAcc and aAcc in
+    0..1 and per_class; and "confusion", one row of pixel counts for each target class. Raises ValueError if the classes
+    of the data are not the model's.
     """
     metrics = SegmentationMetrics(model.palette.num_classes, model.palette.class_names)
     for pair in labelled_pairs(dataset, model.palette, progress):

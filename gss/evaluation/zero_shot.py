@@ -1,4 +1,4 @@
-"""Zero-shot evaluation of an MSeg model on the six test sets, each in its own classes (spec paragraphs 5 and 7)."""
+"""Zero-shot evaluation of an MSeg model on six test sets, each in its own classes (arXiv 2303.11316, table 6)."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def evaluate_test_sets(
     official_parity: bool = False,
     progress: Callable[[str], Progress] | None = None,
 ) -> dict[str, Any]:
-    """Scores on each test set found in `root` (mseg_dataset), as `evaluate_test_set` gives them, by name.
+    """Scores on each test set in `root` (mseg_dataset) by name, see `evaluate_test_set`.
 
-    "h.mean" is the harmonic mean of their mIoUs, the paper's figure where all six are there. `progress(name)` gives a
-    function that is called with (done, total) after each image. What the data lacks is an error, not left out.
+    "h.mean" is the harmonic mean of their mIoUs; for all six sets it is the paper's figure. `progress(name)` returns a
+    function that is called with (done, total) after each image. Raises FileNotFoundError for a missing test set.
     """
     results: dict[str, Any] = {}
     for name in names:
@@ -54,15 +54,15 @@ def evaluate_test_set(
 ) -> dict[str, Any]:
     """`SegmentationMetrics.compute()` of a model of the 194 universal classes in the classes of a test set.
 
-    The scores of the universal classes are added up by test class and the largest wins. `official_parity` decides for a
-    universal class first; where the test set lacks it, the official code then answers class 0.
+    The scores of the universal classes are added up for each class of the test set, and the largest sum wins. With
+    `official_parity` a universal class is chosen first; if the test set lacks it, the official code predicts class 0.
 
     Raises ValueError for a model of other classes.
     """
     universal = Palette.named("mseg").class_names
     if model.palette.class_names != universal:
         raise ValueError(
-            f"model: expected the {len(universal)} classes of MSeg to read those of {name} off, got "
+            f"model: expected the {len(universal)} classes of MSeg, which are mapped to those of {name}, got "
             f"{model.palette.num_classes} of the palette {model.palette.name!r}"
         )
     target = palette_of(name)
@@ -70,7 +70,7 @@ def evaluate_test_set(
     device = next(model.parameters()).device
     model.eval()
     for pair in labelled_pairs(dataset, target, progress):
-        # votes stay votes: a softmax would give each of the many classes without one a share that adds up
+        # No softmax over votes: it would give each of the many classes without votes a share, and the shares add up.
         scores = predict_scores(
             model.image_scores, pair["image"][None].to(device), model.inference, softmax=not model.scores_are_votes
         )

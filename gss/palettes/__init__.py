@@ -1,1 +1,1 @@
-"""Where the colours of a palette come from, how they are assigned, drawn and converted."""
+"""Palettes: the search for colours far apart, palette files, pictures of palettes."""

@@ -1,8 +1,8 @@
-"""Palettes in other files: the colour table of an index PNG, plain lists of numbers, lines of text.
+"""Palettes in files of three formats.
 
-.json   our own (`Palette.save`); read also: a list of [r, g, b], or a flat list r, g, b, r, g, b, ...
+.json   our own; a list of [r, g, b] and a flat list r, g, b, r, g, b, ... are read too
 .png    the colour table of an index PNG (mode P): class k is entry k, the last entry is the ignore colour
-.txt    a line a class, "r g b name"; the name "ignore" marks the ignore colour; "#" starts a comment
+.txt    a line "r g b name" for each class; the name "ignore" marks the ignore colour; "#" starts a comment
 """
 
 from __future__ import annotations
@@ -12,24 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gss.io.files import PathLike, replace_file, write_text
-from gss.palette import MAX_CLASSES, Color, Palette, palette_names
+from gss.palette import BLACK, MAX_CLASSES, Color, Palette, palette_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SUFFIXES = (".json", ".png", ".txt")
 IGNORE = "ignore"
-BLACK: Color = (0, 0, 0)
 
 
 def read_palette(source: PathLike, class_names: Sequence[str] | None = None, count: int | None = None) -> Palette:
     """A palette from a file of one of the formats above, or a shipped one by its name.
 
-    count: how many classes there are, where the file has more entries than that; for a PNG by default all entries
-        before those at the end that repeat the last one.
-    class_names: names to use instead of those in the file; as many as there are classes.
+    Args:
+        count: the number of classes, if the file has more entries than that. By default a PNG has all entries before
+            those at the end that repeat the last one.
+        class_names: names to use instead of those in the file; as many as there are classes.
 
-    Raises FileNotFoundError, and ValueError naming the file and the mistake.
+    Raises FileNotFoundError, and ValueError that names the file and the mistake.
+
+    Example:
+        >>> read_palette("camvid", count=2).class_names
+        ('sky', 'building')
     """
     path = Path(source)
     if str(source) in palette_names():
@@ -44,7 +48,7 @@ def read_palette(source: PathLike, class_names: Sequence[str] | None = None, cou
 
 
 def write_palette(path: PathLike, palette: Palette) -> None:
-    """Writes a palette in the format that the suffix names. Raises ValueError for other suffixes."""
+    """Write a palette in the format of the suffix. Raises ValueError for another suffix."""
     writers = {".json": _write_json, ".png": _write_table, ".txt": _write_text}
     _by_suffix(Path(path), writers, "path")(Path(path), palette)
 
@@ -71,7 +75,7 @@ def _read_json(path: Path, count: int | None) -> Palette:
 
 
 def _write_json(path: Path, palette: Palette) -> None:
-    """One class a line."""
+    """Our own JSON with one class in a line."""
     values = {key: json.dumps(value, ensure_ascii=False) for key, value in palette.to_dict().items()}
     for key, rows in (("classes", palette.class_names), ("colors", palette.colors)):
         values[key] = "[\n    " + ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n  ]"
@@ -96,7 +100,7 @@ def _read_table(path: Path, count: int | None) -> Palette:
 
 
 def _write_table(path: Path, palette: Palette) -> None:
-    """A picture of 16 x 16 pixels, one of each index, so that a viewer shows the table."""
+    """A picture of 16 x 16 pixels, one for each index, so that a viewer shows the table."""
     from PIL import Image
 
     table = [*palette.colors, *[palette.ignore_color] * (256 - palette.num_classes)]
@@ -128,7 +132,7 @@ def _read_text(path: Path, count: int | None) -> Palette:
 def _write_text(path: Path, palette: Palette) -> None:
     for name in palette.class_names:
         if name == IGNORE or name != name.strip() or len(name.splitlines()) != 1:
-            raise ValueError(f"palette: a class called {name!r} cannot be told apart in lines of 'r g b name'")
+            raise ValueError(f"palette: a class called {name!r} cannot be written as a line 'r g b name'")
     rows = [*zip(palette.colors, palette.class_names, strict=True), (palette.ignore_color, IGNORE)]
     write_text(path, "".join(f"{red} {green} {blue} {name}\n" for (red, green, blue), name in rows))
 

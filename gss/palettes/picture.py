@@ -14,8 +14,8 @@ CUBE = 460  # the side of the square in which the cube is drawn
 MIN_ROWS = 30
 PAIRS = 8
 PAPER, INK, FAINT_INK, EDGE = (255, 255, 255), (32, 36, 44), (110, 116, 128), (200, 204, 210)
-# The cube as seen from 20 degrees beside its red axis and 30 degrees above: blue goes up, green to the right, red comes
-# forward. Unit vectors, so chosen that the points of a regular grid do not hide each other.
+# Unit vectors of the view onto the cube from 20 degrees beside its red axis and 30 degrees above: blue points up, green
+# to the right, red forward. From there the points of a regular grid do not hide each other.
 _TURN, _TILT = math.radians(20), math.radians(30)
 _ACROSS = (-math.sin(_TURN), math.cos(_TURN), 0.0)
 _UP = (-math.sin(_TILT) * math.cos(_TURN), -math.sin(_TILT) * math.sin(_TURN), math.cos(_TILT))
@@ -25,8 +25,12 @@ _TOWARDS = (math.cos(_TILT) * math.cos(_TURN), math.cos(_TILT) * math.sin(_TURN)
 def palette_picture(palette: Palette) -> Image.Image:
     """The palette as an RGB picture.
 
-    On the left every class: colour, number, name, margin in levels, and a bar as long as the margin. On the right the
-    colours in the RGB cube, those nearer to the eye drawn larger, the closest pairs joined by lines and listed below.
+    The left side lists every class: colour, number, name, margin in levels, and a bar as long as the margin. The right
+    side shows the colours in the RGB cube, nearer ones larger, with lines between the closest pairs and a list of them.
+
+    Example:
+        >>> palette_picture(Palette.named("camvid")).mode
+        'RGB'
     """
     rows = max(MIN_ROWS, math.ceil(math.sqrt(palette.num_classes * 8)))
     columns = math.ceil(palette.num_classes / rows)
@@ -57,8 +61,7 @@ def _class_row(
 
 
 def _cube(draw: ImageDraw.ImageDraw, corner: tuple[int, int], palette: Palette, pairs: list[tuple[int, int]]) -> None:
-    """The edges of the cube, then lines between close pairs, then the colours from the farthest to the nearest."""
-
+    """Draw the edges of the cube, then lines between close pairs, then the colours from the farthest to the nearest."""
     scale = (CUBE - 2 * GAP) / (255 * sum(map(abs, _UP)))
 
     def place(color: tuple[int, ...]) -> tuple[float, float]:
@@ -79,7 +82,7 @@ def _cube(draw: ImageDraw.ImageDraw, corner: tuple[int, int], palette: Palette, 
 
 
 def _along(axis: tuple[float, float, float], color: tuple[int, ...]) -> float:
-    """How far a colour is from the middle of the cube in the direction of `axis`, in levels."""
+    """The distance of a colour from the middle of the cube in the direction of `axis`, in levels."""
     return sum(a * (channel - 127.5) for a, channel in zip(axis, color, strict=True))
 
 
@@ -91,7 +94,7 @@ def _pair_list(
 ) -> None:
     x, y = corner
     if pairs:
-        _text(draw, (x, y), "closest pairs, and how many levels they are apart", FAINT_INK)
+        _text(draw, (x, y), "closest pairs and their distances in levels", FAINT_INK)
     for row, (distance, (i, j)) in enumerate(pairs, 1):
         top = y + row * ROW
         _swatch(draw, (x, top), palette.colors[i])

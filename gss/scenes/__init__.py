@@ -1,13 +1,12 @@
-"""Procedural street scenes: photos with exact labels, rendered in numpy, so that training can be tried without data.
+"""Procedural street scenes: photos with exact labels, rendered in numpy, to try training without a data set.
 
-A scene is a street in one-point perspective with buildings, cars, trees, lamps and people, lit by a random time of
-day. The labels come from the same geometry as the pixels, so they are exact.
+A scene is a street in one-point perspective with buildings, cars, trees, lamps and people in the light of a random time
+of day. The labels come from the same geometry as the pixels, so they are exact.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from PIL import Image
 
 from gss.io.images import save_image
 from gss.io.labels import write_label
+from gss.io.progress import Progress
 from gss.palette import Palette
 from gss.palettes.files import write_palette
 from gss.scenes.buildings import paint_buildings
@@ -33,8 +33,13 @@ SPLITS = ("train", "val")
 def render_scene(seed: int | tuple[int, ...], size: tuple[int, int] = (128, 192)) -> tuple[np.ndarray, np.ndarray]:
     """One scene of `size` (height, width): image uint8 (H, W, 3) RGB and labels uint8 (H, W) in 0..7.
 
-    The same seed gives the same scene. Classes are those of Palette.named("scenes"). Raises ValueError for sizes
+    The same seed gives the same scene. The classes are those of Palette.named("scenes"). Raises ValueError for sizes
     below 32 pixels.
+
+    Example:
+        >>> image, label = render_scene(seed=0, size=(48, 64))
+        >>> image.shape, label.shape
+        ((48, 64, 3), (48, 64))
     """
     if len(size) != 2 or min(size) < 32:
         raise ValueError(f"size: expected (height, width) of at least 32, got {size}")
@@ -58,12 +63,12 @@ def generate_scenes(
     val: int = 40,
     size: tuple[int, int] = (128, 192),
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """Writes a folder data set of procedural scenes, with palette.json; `progress(done, total)` after every scene.
+    """Write a folder data set of procedural scenes with palette.json; `progress(done, total)` is called after each.
 
-    Scene i of a split depends on (seed, split, i) only, so a larger set contains the smaller one. Files of an earlier
-    run with the same names are replaced. Raises ValueError for a negative count or seed and for sizes below 32 pixels.
+    Scene i of a split depends on (seed, split, i) only, so a larger set contains the smaller one. Existing files of the
+    same names are replaced. Raises ValueError for a negative count or seed and for sizes below 32 pixels.
     """
     if train < 0 or val < 0:
         raise ValueError(f"train, val: expected counts >= 0, got {train} and {val}")
@@ -86,7 +91,7 @@ def generate_scenes(
 
 
 def _develop(color: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Scene colours (3, 2H, 2W) to a camera's picture (H, W, 3): lens softness, vignette, exposure, sensor noise."""
+    """The picture of a camera (H, W, 3) from colours (3, 2H, 2W): softness, vignette, exposure, sensor noise."""
     image = color[:, ::2, ::2] + color[:, ::2, 1::2] + color[:, 1::2, ::2] + color[:, 1::2, 1::2]
     image *= np.float32(0.25)
     _, height, width = image.shape
@@ -98,7 +103,7 @@ def _develop(color: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     exposure = rng.uniform(1.25, 1.65) * rng.uniform(0.97, 1.03, 3).astype(np.float32)
     image *= planes(exposure) * (1 - np.float32(rng.uniform(0.0, 0.1)) * (rows**2 + columns**2))
     image /= 1 + np.float32(0.25) * image  # a soft shoulder instead of hard clipping
-    # Grain of a few pixels beside white noise, as demosaicing and compression leave it.
+    # Grain of a few pixels, as demosaicing and compression make it, and white noise.
     grain = value_noise(rows * (height / 9) + np.float32(rng.uniform(0, 50)), columns * (width / 9))
     image += 0.015 * (grain - 0.5)
     image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0.005, 0.02))

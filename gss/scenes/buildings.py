@@ -10,7 +10,7 @@ from gss.scenes.street import Building, Street
 
 
 def paint_buildings(canvas: Canvas, street: Street, light: Light) -> None:
-    """Both rows from far to near: for each house its front towards us, then its facade along the street."""
+    """Paint both rows from far to near: for each house its front towards us, then its facade along the street."""
     covered = {(b.side, b.end): b.height for b in street.buildings}
     for building in sorted(street.buildings, key=lambda b: -b.start):
         wall = street.wall(building.side)
@@ -101,13 +101,13 @@ def _masonry(
     if building.shop is not None:
         display = (height > 0.5) & (height < 2.7) & (du < 0.44)
         glass = (glass & (height > 3.6)) | display
-    # Panes reflect the sky, each in its own brightness; at dusk some have a lamp behind them.
+    # Panes reflect the sky with random brightness; at dusk some have a lamp behind them.
     chance = speckle(bay + building.seed, floor + building.seed)
     reflection = light.horizon * 0.45 + light.zenith * 0.2
     np.copyto(color, planes(reflection) * (0.35 + 0.6 * chance), where=glass)
     if light.lit_windows:
         lamp = glass & (chance < light.lit_windows)
         np.copyto(color, planes(rgb(0.98, 0.80, 0.45)) * (0.9 + 0.2 * (dv < 0.2)), where=lamp)
-    # The street's foot gets less sky light.
+    # Less light of the sky reaches the foot of the walls.
     color *= 0.78 + 0.22 * np.clip(height / 4, 0, 1)
     return light.through_air(color, z)

@@ -1,4 +1,4 @@
-"""The camera and the canvas it paints on, at twice the picture's resolution.
+"""The camera, and the canvas with twice the resolution of the picture.
 
 World coordinates in metres: x to the right, y up from the road, z forward from the camera. Canvas coordinates in
 samples: column to the right, row down.
@@ -51,9 +51,9 @@ class Camera:
 
 
 class Canvas:
-    """Colours float32 (3, rows, columns), about 0..1, and labels uint8 (rows, columns); painters go far to near.
+    """Colours float32 (3, rows, columns), about 0..1, and labels uint8 (rows, columns), painted from far to near.
 
-    Colour planes come first because numpy is several times slower where the innermost axis has three elements.
+    Colour planes come first because numpy is several times slower if the innermost axis has three elements.
     """
 
     def __init__(self, camera: Camera) -> None:
@@ -62,7 +62,7 @@ class Canvas:
         self.label = np.zeros((camera.rows, camera.columns), np.uint8)
 
     def window(self, left: float, top: float, right: float, bottom: float) -> tuple[slice, slice] | None:
-        """The samples whose centres lie in a rectangle, as (row slice, column slice); None where off the canvas."""
+        """The samples whose centres lie in a rectangle, as (row slice, column slice); None if it is off the canvas."""
         row0, row1 = max(int(np.ceil(top - 0.5)), 0), min(int(np.ceil(bottom - 0.5)), self.camera.rows)
         column0, column1 = max(int(np.ceil(left - 0.5)), 0), min(int(np.ceil(right - 0.5)), self.camera.columns)
         if row0 >= row1 or column0 >= column1:
@@ -94,6 +94,18 @@ class Canvas:
     def solid(self, points: Sequence[Point], color: np.ndarray, label: int) -> None:
         """Fills a convex polygon given in world coordinates."""
         self.polygon([self.camera.project(point) for point in points], color, label)
+
+    def upright(
+        self,
+        z: float,
+        bottom: tuple[float, float, float],
+        top: tuple[float, float, float],
+        color: np.ndarray,
+        label: int,
+    ) -> None:
+        """Fills an upright trapezoid at distance z: its horizontal edges `bottom` and `top` are (x0, x1, y)."""
+        (x0, x1, y0), (x2, x3, y1) = bottom, top
+        self.solid([(x0, y0, z), (x1, y0, z), (x3, y1, z), (x2, y1, z)], color, label)
 
     def ellipse(self, x: float, y: float, radii: tuple[float, float], color: np.ndarray, label: int) -> None:
         """Fills an upright ellipse around (column, row)."""

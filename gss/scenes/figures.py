@@ -1,8 +1,9 @@
-"""How trees, cars, lamps and people are painted."""
+"""Painting trees, cars, lamps and people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +14,10 @@ from gss.scenes.things import Car, Lamp, Person, Thing, Tree
 
 def paint_things(canvas: Canvas, things: Sequence[Thing], light: Light) -> None:
     """All things from far to near."""
+    painters: dict[type, Any] = {Tree: _paint_tree, Car: _paint_car, Lamp: _paint_lamp, Person: _paint_person}
     for thing in sorted(things, key=lambda t: -t.z):
-        if thing.z < NEAR + 1:
-            continue
-        if isinstance(thing, Tree):
-            _paint_tree(canvas, thing, light)
-        elif isinstance(thing, Car):
-            _paint_car(canvas, thing, light)
-        elif isinstance(thing, Lamp):
-            _paint_lamp(canvas, thing, light)
-        elif isinstance(thing, Person):
-            _paint_person(canvas, thing, light)
+        if thing.z >= NEAR + 1:
+            painters[type(thing)](canvas, thing, light)
 
 
 def _paint_tree(canvas: Canvas, tree: Tree, light: Light) -> None:
@@ -32,8 +26,7 @@ def _paint_tree(canvas: Canvas, tree: Tree, light: Light) -> None:
     scale = camera.focal / z
     crown_y = tree.height - tree.radius
     bark = light.tone(rgb(0.30, 0.23, 0.17), (0, 0.2, -0.9), z)
-    trunk = [(x - 0.17, 0.0, z), (x + 0.17, 0.0, z), (x + 0.1, crown_y, z), (x - 0.1, crown_y, z)]
-    canvas.solid(trunk, bark, TREE)
+    canvas.upright(z, (x - 0.17, x + 0.17, 0.0), (x - 0.1, x + 0.1, crown_y), bark, TREE)
     column0, row0 = camera.project((x, crown_y, z))
     reach = tree.radius * 1.3 * scale
     window = canvas.window(column0 - reach, row0 - reach, column0 + reach, row0 + reach)
@@ -55,7 +48,7 @@ def _paint_tree(canvas: Canvas, tree: Tree, light: Light) -> None:
 
 
 def _paint_car(canvas: Canvas, car: Car, light: Light) -> None:
-    """Body and cabin as two boxes of which we see the end, the side towards us and the top."""
+    """Body and cabin are two boxes; their end, the side towards us and the top are visible."""
     half, length = car.footprint[0], car.length
     left, right, near, far = car.x - half, car.x + half, car.z, car.z + length
     side = 1 if car.x < 0 else -1  # the flank that faces the middle of the picture
@@ -68,12 +61,9 @@ def _paint_car(canvas: Canvas, car: Car, light: Light) -> None:
 
     rubber, dark = rgb(0.06, 0.06, 0.07), rgb(0.10, 0.10, 0.11)
     glass = light.horizon * 0.22 + light.zenith * 0.18
-    canvas.solid([(left + 0.1, 0.12, near), (right - 0.1, 0.12, near), (right - 0.1, 0.4, near),
-                  (left + 0.1, 0.4, near)], tone(dark, end), CAR)  # fmt: skip
+    canvas.upright(near, (left + 0.1, right - 0.1, 0.12), (left + 0.1, right - 0.1, 0.4), tone(dark, end), CAR)
     for x in (left + 0.05, right - 0.3):
-        axle = near + 0.3
-        canvas.solid([(x, 0.0, axle), (x + 0.25, 0.0, axle), (x + 0.25, 0.5, axle), (x, 0.5, axle)],
-                     tone(rubber, end), CAR)  # fmt: skip
+        canvas.upright(near + 0.3, (x, x + 0.25, 0.0), (x, x + 0.25, 0.5), tone(rubber, end), CAR)
     canvas.solid([(flank, floor, near), (flank, floor, far), (flank, belt, far), (flank, belt, near)],
                  tone(car.paint * 0.92, flat), CAR)  # fmt: skip
     fine = canvas.camera.focal / near > 12  # samples a metre; smaller parts vanish beyond
@@ -103,10 +93,9 @@ def _paint_car(canvas: Canvas, car: Car, light: Light) -> None:
                       (high, pane_high, near_high + z1 * span), (high, pane_high, near_high + z0 * span)],
                      glass, CAR)  # fmt: skip
     canvas.solid(base + top, tone(car.paint * 0.9, end), CAR)
-    canvas.solid([(left + 0.14, belt + 0.05, near_low), (right - 0.14, belt + 0.05, near_low),
-                  (right - inset - 0.08, roof - 0.08, near_high - 0.06),
-                  (left + inset + 0.08, roof - 0.08, near_high - 0.06)],
-                 glass, CAR)  # fmt: skip
+    front_pane = [(left + 0.14, belt + 0.05, near_low), (right - 0.14, belt + 0.05, near_low)]
+    front_pane += [(x, roof - 0.08, near_high - 0.06) for x in (right - inset - 0.08, left + inset + 0.08)]
+    canvas.solid(front_pane, glass, CAR)
     canvas.solid([(left + inset, roof, near_high), (right - inset, roof, near_high), (right - inset, roof, far_high),
                   (left + inset, roof, far_high)], tone(car.paint * 1.05, up), CAR)  # fmt: skip
     _paint_car_end(canvas, car, light, belt, floor)
@@ -119,7 +108,7 @@ def _paint_car_end(canvas: Canvas, car: Car, light: Light, belt: float, floor: f
     end = (0.0, 0.25, -0.97)
 
     def panel(x0: float, x1: float, y0: float, y1: float, color: np.ndarray) -> None:
-        canvas.solid([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], color, CAR)
+        canvas.upright(z, (x0, x1, y0), (x0, x1, y1), color, CAR)
 
     panel(left, right, floor, belt, light.tone(car.paint, end, z))
     lamp = rgb(0.98, 0.95, 0.82) if car.oncoming else rgb(0.85, 0.08, 0.06)
@@ -139,18 +128,15 @@ def _paint_lamp(canvas: Canvas, lamp: Lamp, light: Light) -> None:
     x, z, top = lamp.x, lamp.z, lamp.height
     bright = light.tone(lamp.tint, (-np.sign(light.sun[0]) * 0.5, 0.1, -0.8), z)
     lit = light.tone(lamp.tint * 1.25, (float(np.sign(light.sun[0])), 0.1, 0.0), z)
-    canvas.solid([(x - 0.15, 0, z), (x + 0.15, 0, z), (x + 0.1, top, z), (x - 0.1, top, z)], bright, POLE)
+    canvas.upright(z, (x - 0.15, x + 0.15, 0), (x - 0.1, x + 0.1, top), bright, POLE)
     edge = float(np.sign(light.sun[0]))
-    canvas.solid([(x + edge * 0.04, 0, z), (x + edge * 0.15, 0, z), (x + edge * 0.1, top, z),
-                  (x + edge * 0.03, top, z)], lit, POLE)  # fmt: skip
-    canvas.solid([(x - 0.22, 0, z), (x + 0.22, 0, z), (x + 0.22, 0.5, z), (x - 0.22, 0.5, z)], bright * 0.85, POLE)
+    canvas.upright(z, (x + edge * 0.04, x + edge * 0.15, 0), (x + edge * 0.03, x + edge * 0.1, top), lit, POLE)
+    canvas.upright(z, (x - 0.22, x + 0.22, 0), (x - 0.22, x + 0.22, 0.5), bright * 0.85, POLE)
     tip = x + lamp.arm
     canvas.solid([(x, top - 0.22, z), (x, top, z), (tip, top + 0.28, z), (tip, top + 0.1, z)], bright, POLE)
     glow = rgb(1.0, 0.86, 0.55) if light.lit_windows > 0.3 else bright * 1.5
-    canvas.solid([(tip - 0.35, top + 0.02, z), (tip + 0.35, top + 0.02, z), (tip + 0.28, top + 0.3, z),
-                  (tip - 0.28, top + 0.3, z)], bright, POLE)  # fmt: skip
-    canvas.solid([(tip - 0.33, top - 0.06, z), (tip + 0.33, top - 0.06, z), (tip + 0.33, top + 0.06, z),
-                  (tip - 0.33, top + 0.06, z)], glow, POLE)  # fmt: skip
+    canvas.upright(z, (tip - 0.35, tip + 0.35, top + 0.02), (tip - 0.28, tip + 0.28, top + 0.3), bright, POLE)
+    canvas.upright(z, (tip - 0.33, tip + 0.33, top - 0.06), (tip - 0.33, tip + 0.33, top + 0.06), glow, POLE)
 
 
 def _paint_person(canvas: Canvas, person: Person, light: Light) -> None:
@@ -161,8 +147,8 @@ def _paint_person(canvas: Canvas, person: Person, light: Light) -> None:
 
     def quad(x0: float, x1: float, y0: float, x2: float, x3: float, y1: float, albedo: np.ndarray, lit: bool) -> None:
         normal = (toward * 0.8, 0.2, -0.5) if lit else (0.0, 0.2, -0.8)
-        corners = [(x + x0, y0 * tall, z), (x + x1, y0 * tall, z), (x + x3, y1 * tall, z), (x + x2, y1 * tall, z)]
-        canvas.solid(corners, light.tone(albedo, normal, z), PERSON)
+        bottom, top = (x + x0, x + x1, y0 * tall), (x + x2, x + x3, y1 * tall)
+        canvas.upright(z, bottom, top, light.tone(albedo, normal, z), PERSON)
 
     step = person.stride
     shoe = rgb(0.10, 0.09, 0.09)

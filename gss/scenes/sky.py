@@ -1,4 +1,4 @@
-"""What is far away: the sky with its clouds, and the skyline that closes the street."""
+"""The sky with its clouds, and the skyline at the end of the street."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def paint_sky(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
 
 
 def paint_skyline(canvas: Canvas, light: Light, seed: float) -> None:
-    """What closes the street at the horizon: blocks of far buildings behind a belt of trees."""
+    """The horizon at the end of the street: blocks of far buildings behind a belt of trees."""
     camera = canvas.camera
     reach = FAR * 1.15
     top = camera.horizon - camera.focal * 34 / reach

@@ -1,8 +1,8 @@
-"""What stands and drives on the street: trees, cars, lamps and people, and where each is put."""
+"""Trees, cars, lamps and people, and their random places on the street."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,32 +32,32 @@ class Thing:
 
 @dataclass(frozen=True)
 class Tree(Thing):
-    radius: float = 1.5
-    leaf: np.ndarray = field(default_factory=lambda: rgb(0.25, 0.42, 0.16))
-    blobs: np.ndarray = field(default_factory=lambda: np.zeros((1, 3), np.float32))
-    seed: float = 0.0
+    radius: float
+    leaf: np.ndarray
+    blobs: np.ndarray
+    seed: float
 
 
 @dataclass(frozen=True)
 class Car(Thing):
-    paint: np.ndarray = field(default_factory=lambda: rgb(0.7, 0.1, 0.1))
-    length: float = 4.2
-    oncoming: bool = False
+    paint: np.ndarray
+    length: float
+    oncoming: bool
 
 
 @dataclass(frozen=True)
 class Lamp(Thing):
-    arm: float = -1.6
-    tint: np.ndarray = field(default_factory=lambda: rgb(0.3, 0.32, 0.33))
+    arm: float
+    tint: np.ndarray
 
 
 @dataclass(frozen=True)
 class Person(Thing):
-    shirt: np.ndarray = field(default_factory=lambda: rgb(0.7, 0.2, 0.2))
-    trousers: np.ndarray = field(default_factory=lambda: rgb(0.2, 0.2, 0.3))
-    skin: np.ndarray = field(default_factory=lambda: rgb(0.8, 0.6, 0.5))
-    hair: np.ndarray = field(default_factory=lambda: rgb(0.2, 0.15, 0.1))
-    stride: float = 0.15
+    shirt: np.ndarray
+    trousers: np.ndarray
+    skin: np.ndarray
+    hair: np.ndarray
+    stride: float
 
 
 def random_things(rng: np.random.Generator, street: Street) -> list[Thing]:
@@ -80,7 +80,7 @@ def random_things(rng: np.random.Generator, street: Street) -> list[Thing]:
 
 
 def _plant(rng: np.random.Generator, things: list[Thing], side: int, kerb: float) -> None:
-    """Trees and lamps alternate at random spacing, so that they seldom hide each other."""
+    """Trees and lamps at random spacing, so that they seldom hide each other."""
     x = kerb + side * 0.8
     leafy = rng.random() < 0.75
     autumn = rng.random() < 0.2

@@ -11,7 +11,7 @@ from gss.data.check import DataError, check_listings
 from gss.data.dataset import PairDataset
 from gss.data.listing import Pair, decoded_bytes
 from gss.data.sources.layouts import detect_layout, layout_palette, list_split
-from gss.data.transforms import augmentation
+from gss.data.transforms import Augmentation
 from gss.palette import Palette, get_palette
 
 
@@ -33,7 +33,7 @@ class TrainingData:
         """The samples with a stage's augmentation. Decoded images stay in memory if all fit into `cache_gib`."""
         limit = cache_gib * 2**30
         cache = decoded_bytes(self.pairs, limit) <= limit
-        return PairDataset(self.root, "train", self.pairs, self.palette, augmentation(config), cache)
+        return PairDataset(self.root, "train", self.pairs, self.palette, Augmentation(config), cache)
 
 
 def find_training_data(

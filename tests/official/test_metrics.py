@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gss.data.sources.ade20k import reduce_zero_label
+from gss.data.sources.folders import reduce_zero_label
 from gss.evaluation.metrics import SegmentationMetrics
 from tests.official.compare import assert_equal, assert_near
 from tests.official.recordings import Recording, by_name, files, load

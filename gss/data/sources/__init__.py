@@ -1,1 +1,1 @@
-"""Folder layouts of data sets: which file belongs to which."""
+"""The folders of our own data sets and of the published ones."""

@@ -16,7 +16,6 @@ from gss.palettes.files import write_palette
 @pytest.fixture(autouse=True)
 def short_search(monkeypatch):
     monkeypatch.setattr("gss.palettes.starts.STARTS", (8, 8))
-    monkeypatch.setattr("gss.palettes.spread.HOPS", 1)
     monkeypatch.setattr("gss.palettes.spread.NEXT_MOVES", 200)
 
 
@@ -33,6 +32,17 @@ def test_show_tells_margins_and_the_closest_pairs(capsys, tmp_path):
     values = json.loads(capsys.readouterr().out)
     assert values["margins"] == [25.0, 25.0, pytest.approx(math.dist((30, 40, 0), (200, 0, 0)) / 2)]
     assert values["min_distance"] == 50.0 and values["closest"] == [0, 1]
+
+
+def test_show_names_every_class_and_lists_the_palettes(capsys):
+    assert run("show", "scenes") == 0
+    text, palette = capsys.readouterr().out, Palette.named("scenes")
+    red, green, blue = palette.colors[0]
+    assert all(name in text for name in palette.class_names) and f"#{red:02x}{green:02x}{blue:02x}" in text
+    assert run("show") == 0
+    assert "camvid" in capsys.readouterr().out.split()
+    assert run("show", "camvid", "--json", "-") == 0
+    assert len(json.loads(capsys.readouterr().out)["colors"]) == 11
 
 
 def test_show_draws(capsys, tmp_path):

@@ -1,4 +1,4 @@
-"""The folder check on deliberately broken files: every problem is found, named and counted, and none is invented."""
+"""The check on deliberately broken files: every problem is found, named and counted, and none is invented."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gss.data.check import KINDS, DataError, Report, check_folder, largest_class_id
+from gss.data.check import KINDS, DataError, Report, check_listings, largest_class_id
+from gss.data.sources.layouts import list_split
 from gss.palette import Palette
+from tests.gss.data.trees import check
+
+IDS = np.arange(192, dtype=np.uint8).reshape(12, 16)
 
 
 def found(report: Report) -> list[tuple[str, str]]:
@@ -19,14 +23,17 @@ def found(report: Report) -> list[tuple[str, str]]:
 
 def test_clean_folder(folder: Path, palette: Palette) -> None:
     calls: list[tuple[int, int]] = []
-    report = check_folder(folder, palette, progress=lambda done, total: calls.append((done, total)))
+    listings = {split: list_split(folder, split) for split in ("train", "val")}
+    report = check_listings(listings, palette, lambda done, total: calls.append((done, total)))
     assert report.ok
     assert report.counts == {"train": 4, "val": 2}
     assert report.sizes == {(12, 16): 6}
     assert int(report.class_pixels.sum()) + report.ignored_pixels == 6 * 12 * 16
-    assert calls[-1] == (6, 6) and len(calls) == 6
+    assert calls == [(done, 6) for done in range(1, 7)]
     assert "no problems found" in report.summary()
     assert json.loads(json.dumps(report.to_dict()))["ok"] is True
+    with pytest.raises(ValueError, match="listings: expected one for each split, got none"):
+        check_listings({}, palette)
 
 
 def test_every_problem_at_once(folder: Path, palette: Palette) -> None:
@@ -41,7 +48,7 @@ def test_every_problem_at_once(folder: Path, palette: Palette) -> None:
     (train / "n1.png").write_bytes(whole[: len(whole) // 2])
     Image.fromarray(ids * 0).save(annotations / "orphan.png")
     (folder / "annotations" / "val" / "n0.png").write_text("")
-    report = check_folder(folder, palette)
+    report = check(folder, palette=palette)
     assert sorted(found(report)) == [
         ("class id outside palette", "annotations/train/n0.png"),
         ("colour mask", "annotations/train/n2.png"),
@@ -62,56 +69,52 @@ def test_every_problem_at_once(folder: Path, palette: Palette) -> None:
     assert error.value.report is report
 
 
-def test_size_mismatch(folder: Path, palette: Palette) -> None:
-    Image.fromarray(np.zeros((16, 12), np.uint8)).save(folder / "annotations" / "val" / "n1.png")
-    report = check_folder(folder, palette)
-    assert found(report) == [("size mismatch", "annotations/val/n1.png")]
-    assert report.problems[0].detail == "label 16x12, image 12x16 (height x width)"
-
-
-def test_colour_masks_are_told_apart(folder: Path, palette: Palette) -> None:
-    mask = np.array([*palette.colors, palette.ignore_color], np.uint8)[np.arange(192).reshape(12, 16) % 4]
-    Image.fromarray(mask).save(folder / "annotations" / "val" / "n0.png")
-    Image.fromarray(np.full((12, 16, 3), 2, np.uint8)).save(folder / "annotations" / "val" / "n1.png")
-    known, grey = check_folder(folder, palette).problems
-    assert "all colours are in the palette" in known.detail and "rgb_to_labels" in known.detail
-    assert "class ids saved as RGB" in grey.detail
-
-
-def test_ids_that_count_from_one_get_a_hint(folder: Path, palette: Palette) -> None:
-    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(12, 16) % 4).save(folder / "annotations" / "val" / "n0.png")
-    (problem,) = check_folder(folder, palette).problems
-    assert "subtract 1" in problem.detail
-
-
-def test_sixteen_bit_annotation(folder: Path, palette: Palette) -> None:
-    Image.fromarray(np.ones((12, 16), np.uint16)).save(folder / "annotations" / "val" / "n0.png")
-    assert found(check_folder(folder, palette)) == [("wrong mode", "annotations/val/n0.png")]
+@pytest.mark.parametrize(
+    ("annotation", "kind", "detail"),
+    [
+        (np.zeros((16, 12), np.uint8), "size mismatch", "label 16x12, image 12x16 (height x width)"),
+        (IDS % 4, "class id outside palette", "if ids count from 1, subtract 1 and make 0 the ignore value 255"),
+        (np.ones((12, 16), np.uint16), "wrong mode", "expected an 8-bit index PNG"),
+        (np.full((12, 16, 3), 2, np.uint8), "colour mask", "class ids saved as RGB"),
+        (
+            "palette colours",
+            "colour mask",
+            "all colours are in the palette 'three'; convert it with gss.io.labels.rgb_",
+        ),
+    ],
+)
+def test_one_problem(folder: Path, palette: Palette, annotation, kind: str, detail: str) -> None:
+    if isinstance(annotation, str):
+        annotation = np.array([*palette.colors, palette.ignore_color], np.uint8)[IDS % 4]
+    Image.fromarray(annotation).save(folder / "annotations" / "val" / "n1.png")
+    report = check(folder, palette=palette)
+    assert found(report) == [(kind, "annotations/val/n1.png")]
+    assert detail in report.problems[0].detail
 
 
 def test_missing_and_empty_folders(tmp_path: Path, palette: Palette) -> None:
-    report = check_folder(tmp_path, palette, splits=["train"])
+    report = check(tmp_path, palette=palette, splits=("train",))
     assert found(report) == [("missing folder", "images/train"), ("missing folder", "annotations/train")]
     for kind in ("images", "annotations"):
         (tmp_path / kind / "train").mkdir(parents=True)
-    assert found(check_folder(tmp_path, palette, splits=["train"])) == [("no images", "images/train")]
+    assert found(check(tmp_path, palette=palette, splits=("train",))) == [("no images", "images/train")]
 
 
 def test_duplicate_name(folder: Path, palette: Palette) -> None:
     (folder / "images" / "val" / "n0.png").write_bytes((folder / "images" / "val" / "n1.png").read_bytes())
-    report = check_folder(folder, palette)
-    assert found(report) == [("duplicate name", "images/val/n0.png")]
-    assert report.problems[0].detail == "two images of one name: n0.jpg and n0.png"
+    (problem,) = check(folder, palette=palette).problems
+    assert (problem.kind, problem.file) == ("duplicate name", "images/val/n0.png")
+    assert problem.detail == "two images of one name: n0.jpg and n0.png"
 
 
 def test_summary_shortens_long_lists(folder: Path, palette: Palette) -> None:
     for i in range(8):
         Image.fromarray(np.zeros((2, 2), np.uint8)).save(folder / "annotations" / "train" / f"x{i}.png")
-    report = check_folder(folder, palette)
+    report = check(folder, palette=palette)
     assert len(report.problems) == 8
     summary = report.summary(per_kind=3)
     assert "missing image: 8" in summary and "... and 5 more" in summary
-    assert set(problem.kind for problem in report.problems) <= set(KINDS)
+    assert {problem.kind for problem in report.problems} <= set(KINDS)
 
 
 def test_largest_class_id_leaves_out_ignored_pixels_and_files_that_are_no_labels(folder: Path) -> None:

@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gss.data.check import Report, check_listings
+from gss.data.sources.layouts import layout_palette, layout_splits, list_split
+from gss.palette import Palette
+
 
 def write_image(path: Path, size: tuple[int, int] = (4, 6)) -> None:
     """A grey (height, width) picture."""
@@ -20,3 +24,9 @@ def write_ids(path: Path, ids: list[int], size: tuple[int, int] = (4, 6)) -> Non
     labels = np.full(size[0] * size[1], ids[-1], np.uint8)
     labels[: len(ids)] = ids
     Image.fromarray(labels.reshape(size)).save(path)
+
+
+def check(root: Path, layout: str = "folder", palette: Palette | None = None, splits: tuple[str, ...] = ()) -> Report:
+    """The report on the splits of a data set."""
+    listings = {split: list_split(root, split, layout=layout) for split in splits or layout_splits(layout)}
+    return check_listings(listings, palette or layout_palette(root, layout))

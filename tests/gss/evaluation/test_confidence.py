@@ -5,7 +5,8 @@ import torch
 
 import gss
 from gss.config import InferenceConfig, InverseConfig
-from gss.data.sources.folder import FolderDataset
+from gss.data.dataset import PairDataset
+from gss.data.sources.layouts import open_dataset
 from gss.evaluation.confidence import best_score, calibrate, confidence_report, score_split, softmax_scores
 from gss.evaluation.scores import evaluate
 from gss.model.result import Result
@@ -20,10 +21,10 @@ PALETTE = Palette.named("scenes")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> FolderDataset:
+def data(tmp_path_factory: pytest.TempPathFactory) -> PairDataset:
     folder = tmp_path_factory.mktemp("scenes")
     generate_scenes(folder, train=1, val=3, size=(32, 48), seed=0)
-    return FolderDataset(folder, "val", PALETTE)
+    return open_dataset(folder, "val", PALETTE)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def twin() -> gss.PixelClassifier:
     return gss.PixelClassifier(PALETTE.to_dict(), recipe.backbone, vars(recipe.prior)).eval()
 
 
-def scores_and_hits(model, data: FolderDataset, index: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+def scores_and_hits(model, data: PairDataset, index: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     result, label = model.predict(data[index]["image"]), data[index]["label"]
     return getattr(result, name)[label != 255], (result.labels == label)[label != 255]
 
@@ -137,12 +138,12 @@ def test_a_certainty_that_some_images_lack_is_left_out(data) -> None:
     windows = InferenceConfig(mode="slide", crop=(32, 32), stride=(16, 16))
     sliding = build_gss(tiny_recipe(inverse=inverse, inference=windows), PALETTE).eval()
 
-    class Mixed(FolderDataset):
+    class Mixed(PairDataset):
         def __getitem__(self, index: int) -> dict[str, object]:
             pair, width = data[index], 32 if index == 1 else 48
             return {**pair, "image": pair["image"][:, :, :width], "label": pair["label"][:, :width]}
 
-    mixed = Mixed(data.root, "val", PALETTE)
+    mixed = Mixed(data.root, "val", data.pairs, PALETTE)
     assert sliding.predict(mixed[1]["image"]).certainty is not None
     scores = score_split(sliding, mixed)
     assert [list(half) for half in scores.halves] == [["margin"], ["margin"]]
@@ -162,13 +163,15 @@ def test_margins_of_two_units_are_not_mixed(model, twin, data) -> None:
     assert sliding.predict(data[0]["image"]).margin_unit == "probability"
     small = data[0]["image"][:, :, :32], data[0]["label"][:, :32]
 
-    class Mixed(FolderDataset):
+    class Mixed(PairDataset):
         def __getitem__(self, index: int) -> dict[str, object]:
             image, label = small if index == 1 else (data[0]["image"], data[0]["label"])
             return {"image": image, "label": label, "name": self.names[index]}
 
-    with pytest.raises(ValueError, match="expected a margin in probability as of the images before, got one in levels"):
-        score_split(sliding, Mixed(data.root, "val", PALETTE))
+    with pytest.raises(
+        ValueError, match="expected a margin in probability as for the images before, got one in levels"
+    ):
+        score_split(sliding, Mixed(data.root, "val", data.pairs, PALETTE))
 
 
 def test_another_unit_is_no_fit(model, twin, data) -> None:
@@ -177,7 +180,7 @@ def test_another_unit_is_no_fit(model, twin, data) -> None:
 
 
 def test_one_image_is_too_few_to_fit_and_test(model, data) -> None:
-    scores = score_split(model, FolderDataset(data.root, "train", PALETTE))
+    scores = score_split(model, open_dataset(data.root, "train", PALETTE))
     with pytest.raises(ValueError, match="split: expected at least two images"):
         confidence_report(scores, PALETTE)
     assert confidence_report(scores, PALETTE, fit=score_split(model, data))["pixels"] > 0

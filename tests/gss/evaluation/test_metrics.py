@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gss.data.sources.ade20k import reduce_zero_label
+from gss.data.sources.folders import reduce_zero_label
 from gss.evaluation.metrics import SegmentationMetrics, harmonic_mean
 
 

@@ -17,7 +17,7 @@ from gss.palette import Palette
 from gss.training.run import build_gss, save_model
 from tests.gss.tiny import tiny_recipe
 
-# Where the images and labels of one picture lie in mseg_dataset, spec paragraph 5.
+# The image and the label file of one picture of each set in mseg_dataset.
 FILES = {
     "voc2012": ("PASCAL_VOC_2012/JPEGImages/a.jpg", "PASCAL_VOC_2012/SegmentationClassAug/a.png"),
     "pascal-context-60": ("PASCAL_Context/JPEGImages/a.jpg", "PASCAL_Context/Segmentation_GT_60cls/a.png"),
@@ -90,7 +90,9 @@ def test_votes_are_added_up_by_test_class(root: Path, model, name: str) -> None:
 def test_other_models_and_missing_sets_are_refused(root: Path, model, tmp_path: Path) -> None:
     other = build_gss(tiny_recipe(), Palette.named("scenes"))
     dataset = open_dataset(root, "val", layout="kitti-19")
-    with pytest.raises(ValueError, match="model: expected the 194 classes of MSeg to read those of kitti-19"):
+    with pytest.raises(
+        ValueError, match="model: expected the 194 classes of MSeg, which are mapped to those of kitti-19"
+    ):
         evaluate_test_set(other, dataset, "kitti-19")
     with pytest.raises(FileNotFoundError):
         evaluate_test_sets(model, tmp_path)

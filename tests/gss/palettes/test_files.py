@@ -97,7 +97,7 @@ def test_wrong_tables_and_counts(tmp_path) -> None:
 
 def test_text_cannot_hold_every_name(tmp_path) -> None:
     for name in ("ignore", " a", "a\nb"):
-        with pytest.raises(ValueError, match="cannot be told apart"):
+        with pytest.raises(ValueError, match="cannot be written as a line"):
             write_palette(tmp_path / "p.txt", Palette("p", (name,), ((1, 2, 3),)))
     assert not list(tmp_path.iterdir())
 

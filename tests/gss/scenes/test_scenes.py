@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gss.data.check import check_folder
-from gss.data.sources.folder import FolderDataset
+from gss.data.sources.layouts import open_dataset
 from gss.palette import Palette
 from gss.scenes import generate_scenes, render_scene
+from tests.gss.data.trees import check
 
 
 def test_same_seed_same_scene() -> None:
@@ -56,10 +56,10 @@ def test_generate_writes_a_clean_data_folder(tmp_path: Path) -> None:
     generate_scenes(tmp_path, train=3, val=2, size=(48, 64), seed=5, progress=lambda *step: calls.append(step))
     palette = Palette.load(tmp_path / "palette.json")
     assert palette == Palette.named("scenes")
-    report = check_folder(tmp_path, palette)
+    report = check(tmp_path)
     assert report.ok and report.counts == {"train": 3, "val": 2}
     assert calls == [(i, 5) for i in range(1, 6)]
-    item = FolderDataset(tmp_path, "val", palette)[1]
+    item = open_dataset(tmp_path, "val", palette)[1]
     image, label = render_scene((5, 1, 1), (48, 64))
     assert np.array_equal(item["image"].permute(1, 2, 0).numpy(), image)
     assert np.array_equal(item["label"].numpy(), label)

@@ -136,6 +136,7 @@ def test_a_log_file_gets_plain_lines(tmp_path: Path, capsys: pytest.CaptureFixtu
         tiny.run(tmp_path, net, steps=7, log_every=2)
     tiny.run(tmp_path, steps=7, log_every=2)
     lines = capsys.readouterr().err.splitlines()
+    assert lines.pop(1) == "tiny: resuming after step 2 of 7"
     pattern = r"tiny {}/7  loss \d\.\d{{4}}  (-|\d+\.\d\d) it/s  (--|\d\d):(--|\d\d) left"
     assert all(re.fullmatch(pattern.format(n), line) for n, line in zip((2, 4, 6, 7), lines, strict=True)), lines
 

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 import gss
 from gss.config import Recipe
 from gss.data.check import DataError
-from gss.data.sources.folder import FolderDataset
+from gss.data.sources.layouts import open_dataset
 from gss.evaluation.ceiling import ceiling
 from gss.evaluation.scores import evaluate
 from gss.palette import Palette
@@ -50,7 +50,7 @@ def test_a_run_folder_is_self_contained(run: Path) -> None:
 
 def test_the_loaded_run_scores_and_predicts(run: Path, data: Path) -> None:
     model = gss.load(run)
-    held_out = FolderDataset(data, "val", model.palette)
+    held_out = open_dataset(data, "val", model.palette)
     metrics = evaluate(model, held_out)
     assert set(metrics) == {"mIoU", "mAcc", "aAcc", "per_class", "confusion"}
     assert sum(map(sum, metrics["confusion"])) == sum(row["pixels"] for row in metrics["per_class"].values())

@@ -11,9 +11,7 @@ import torch
 from gss.cli import main
 from gss.data.dataset import PairDataset
 from gss.data.listing import Files, decoded_bytes
-from gss.data.sources.folder import FolderDataset
 from gss.data.sources.layouts import detect_layout, layout_palette, layout_splits, list_split, open_dataset
-from gss.data.transforms import RandomFlip
 from gss.palette import Palette
 from gss.palettes.files import write_palette
 from tests.gss.data.trees import write_ids, write_image
@@ -24,9 +22,13 @@ def test_plain_folder(folder: Path, palette: Palette) -> None:
     with pytest.raises(ValueError, match="no palette.json, and no palette was given"):
         open_dataset(folder, "train")
     write_palette(folder / "palette.json", palette)
-    dataset = open_dataset(str(folder), "train", transform=RandomFlip(1.0), cache=False)
+
+    def flip(image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        return image.flip(2), label.flip(1)
+
+    dataset = open_dataset(str(folder), "train", transform=flip, cache=False)
     assert dataset.palette == layout_palette(folder, "folder") == palette
-    known = FolderDataset(folder, "train", palette)
+    known = open_dataset(folder, "train", palette)
     assert dataset.names == known.names and torch.equal(dataset[2]["image"], known[2]["image"])
     assert torch.equal(dataset.sample(2, torch.Generator())["label"], known[2]["label"].flip(1))
 
@@ -50,7 +52,7 @@ def test_a_data_set_has_pairs(tmp_path: Path, palette: Palette) -> None:
 
 
 def test_decoded_bytes_stop_at_the_limit(folder: Path, palette: Palette) -> None:
-    pairs = FolderDataset(folder, "train", palette).pairs
+    pairs = open_dataset(folder, "train", palette).pairs
     assert decoded_bytes(pairs) == 4 * 4 * 12 * 16
     assert decoded_bytes(pairs, limit=1000) == 2 * 4 * 12 * 16
 
@@ -59,6 +61,7 @@ def test_names_are_what_the_template_leaves_open() -> None:
     files = Files("a/*/b/x-{}", ("_i.png", ".jpg"))
     assert files.name("a/ulm/b/x-7_i.png") == files.name("a/ulm/b/x-7.JPG") == "ulm/7"
     assert files.name("a/ulm/b/7.jpg") is None and files.name("a/ulm/c/b/x-7.jpg") is None
+    assert files.path("ulm/7") == "a/ulm/b/x-7_i.png"
     assert files.base == "a" and files.example == "a/FOLDER/b/x-NAME_i.png"
     assert Files("image/train/img-{}", (".jpg",)).base == "image/train"
 

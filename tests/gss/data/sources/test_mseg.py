@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from gss.data.check import check_listings
-from gss.data.sources.layouts import detect_layout, layout_palette, list_split, open_dataset
+from gss.data.sources.layouts import detect_layout, list_split, open_dataset
 from gss.data.sources.mseg import TEST_SETS, TRAIN_SETS
 from gss.data.sources.taxonomy import classes_of
 from gss.palette import Palette
-from tests.gss.data.trees import write_ids, write_image
+from tests.gss.data.trees import check, write_ids, write_image
 
 # An image and its label in each set, written out once more.
 TRAIN_FILES = {
@@ -40,14 +39,7 @@ TEST_FILES = {
         "ScanNet/scannet_frames_25k/scene0568_00/label20/001500.png",
     ),
 }
-TEST_NAMES = {
-    "voc2012": "2007_000033",
-    "pascal-context-60": "2008_000002",
-    "camvid-11": "0016E5_07959",
-    "wilddash-19": "au0000",
-    "kitti-19": "000052_10",
-    "scannet-20": "scene0568_00/001500",
-}
+TEST_NAMES = ["2007_000033", "2008_000002", "0016E5_07959", "au0000", "000052_10", "scene0568_00/001500"]
 REPEATS = [6, 17, 40, 1, 17, 7, 24]
 
 
@@ -90,7 +82,7 @@ def test_training_sets_repeat_and_speak_universal(training: Path) -> None:
 
 
 def test_repeats_weigh_in_the_class_shares(training: Path) -> None:
-    report = check_listings({"train": list_split(training, "train")}, layout_palette(training, "mseg"))
+    report = check(training, "mseg")
     assert report.ok and report.counts == {"train": 7}
     assert report.class_pixels.sum() == 2 * 112 and report.ignored_pixels == 22 * 112
 
@@ -125,19 +117,19 @@ def test_lists_choose_training_images(training: Path, tmp_path: Path) -> None:
         open_dataset(training, "train", lists=lists)
 
 
-@pytest.mark.parametrize("name", TEST_SETS)
-def test_test_sets_keep_their_own_ids(testing: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "image"), list(zip(TEST_SETS, TEST_NAMES, strict=True)))
+def test_test_sets_keep_their_own_ids(testing: Path, name: str, image: str) -> None:
     dataset = open_dataset(testing, "val", layout=name)
     classes = classes_of(name)
     assert dataset.palette.class_names == classes
-    assert dataset.names == [TEST_NAMES[name]]
+    assert dataset.names == [image]
     assert dataset[0]["label"].ravel()[:3].tolist() == [0, len(classes) - 1, 255]
     # the folder of the one data set does as well
     assert open_dataset(testing / TEST_SETS[name].folder, "val", layout=name).names == dataset.names
 
 
 def test_all_test_sets_in_one_folder_are_ambiguous(testing: Path) -> None:
-    with pytest.raises(ValueError, match=f"several data sets; say which with layout: {', '.join(TEST_SETS)}"):
+    with pytest.raises(ValueError, match=f"several data sets; choose one with layout: {', '.join(TEST_SETS)}"):
         detect_layout(testing)
     assert detect_layout(testing / "Camvid") == "camvid-11"
     with pytest.raises(ValueError, match="split: expected 'val', the test images of kitti-19, got 'train'"):

@@ -9,7 +9,6 @@ from gss.data.sources.mseg import TEST_SETS, TRAIN_SETS
 from gss.data.sources.taxonomy import (
     UNIVERSAL_CLASSES,
     classes_of,
-    map_labels,
     map_prediction,
     map_scores,
     palette_of,
@@ -19,20 +18,9 @@ from gss.data.sources.taxonomy import (
 from gss.palette import Palette
 
 NAMES = Palette.named("mseg").class_names
-CAMVID = {
-    "building": "Building",
-    "road": "Road",
-    "sidewalk_pavement": "Sidewalk",
-    "person": "Pedestrian",
-    "bicyclist": "Bicyclist",
-    "bicycle": "Bicyclist",
-    "traffic_sign": "SignSymbol",
-    "sky": "Sky",
-    "pole": "Column_Pole",
-    "fence": "Fence",
-    "vegetation": "Tree",
-    "car": "Car",
-}
+CAMVID = {"building": "Building", "road": "Road", "sidewalk_pavement": "Sidewalk", "person": "Pedestrian",
+          "bicyclist": "Bicyclist", "bicycle": "Bicyclist", "traffic_sign": "SignSymbol", "sky": "Sky",
+          "pole": "Column_Pole", "fence": "Fence", "vegetation": "Tree", "car": "Car"}  # fmt: skip
 
 
 def scores_of(**values: float) -> torch.Tensor:
@@ -45,14 +33,7 @@ def scores_of(**values: float) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("name", "classes", "unmapped"),
-    [
-        ("voc2012", 21, 0),
-        ("pascal-context-60", 60, 0),
-        ("camvid-11", 11, 182),
-        ("wilddash-19", 19, 171),
-        ("kitti-19", 19, 172),
-        ("scannet-20", 20, 157),
-    ],
+    list(zip(TEST_SETS, (21, 60, 11, 19, 19, 20), (0, 0, 182, 171, 172, 157), strict=True)),
 )
 def test_classes_without_a_counterpart(name: str, classes: int, unmapped: int) -> None:
     table = universal_to_test(name)
@@ -127,22 +108,17 @@ def test_a_winner_that_the_test_set_lacks() -> None:
     assert classes_of("scannet-20")[0] == "bathtub" and classes[0] == "Building"
 
 
-def test_labels() -> None:
-    labels = torch.tensor([NAMES.index("road"), NAMES.index("chair_other"), 255], dtype=torch.uint8)
-    road = classes_of("kitti-19").index("road")
-    assert map_labels(labels, "kitti-19").tolist() == [road, 255, 255]
-    assert map_labels(labels, "kitti-19", official_parity=True).tolist() == [road, 0, 255]
-    with pytest.raises(TypeError, match="labels: expected integers, got torch.float32"):
-        map_labels(labels.float(), "kitti-19")
-
-
-def test_wrong_scores() -> None:
-    with pytest.raises(ValueError, match=r"scores: expected \(B, 194, H, W\), got \(1, 19, 2, 2\)"):
-        map_scores(torch.zeros(1, 19, 2, 2), "voc2012")
-    with pytest.raises(ValueError, match="apply softmax first"):
-        map_scores(torch.full((1, UNIVERSAL_CLASSES, 1, 1), -1.0), "voc2012")
-    with pytest.raises(TypeError, match="scores: expected floating point, got torch.int64"):
-        map_scores(torch.zeros(1, UNIVERSAL_CLASSES, 1, 1, dtype=torch.int64), "voc2012")
+@pytest.mark.parametrize(
+    ("scores", "error", "message"),
+    [
+        (torch.zeros(1, 19, 2, 2), ValueError, r"scores: expected \(B, 194, H, W\), got \(1, 19, 2, 2\)"),
+        (torch.full((1, 194, 1, 1), -1.0), ValueError, "apply softmax first"),
+        (torch.zeros(1, 194, 1, 1, dtype=torch.int64), TypeError, "scores: expected floating point, got torch.int64"),
+    ],
+)
+def test_wrong_scores(scores: torch.Tensor, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        map_scores(scores, "voc2012")
     with pytest.raises(ValueError, match=r"scores: expected \(B, 194, H, W\), got \(194, 2, 2\)"):
         map_prediction(torch.zeros(UNIVERSAL_CLASSES, 2, 2), "voc2012", official_parity=True)
 
