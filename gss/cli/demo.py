@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     from gss.evaluation.report import write_report
     from gss.evaluation.scores import evaluate
     from gss.io.progress import progress_bar
-    from gss.model.result import Result
     from gss.scenes import generate_scenes
+    from gss.training.card import add_metrics
     from gss.training.run import train
 
     data, run_dir, report_dir = (arguments.out / name for name in ("scenes", "run", "report"))
@@ -54,12 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     held_out = open_dataset(data, "val", model.palette)
     with progress_bar("evaluating") as report:
         metrics = evaluate(model, held_out, progress=report)
+    add_metrics(run_dir, metrics, "generated street scenes")
 
     strips: list[Path] = []
     for index in range(min(PICTURES, len(held_out))):
         sample = held_out[index]
         result = model.predict(sample["image"])
-        assert isinstance(result, Result)  # one image in, one result out
         result.name = sample["name"]
         strips.append(result.save(arguments.out / "predictions")["strip"])
 

@@ -68,7 +68,6 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from gss.cli.models import load_calibration, load_model
     from gss.io.images import read_image
-    from gss.model.result import Result
 
     files = image_files(arguments.images)
     calibration = None if arguments.abstain is None else load_calibration(Path(arguments.model))
@@ -82,7 +81,6 @@ def run(arguments: argparse.Namespace) -> int:
             failed += 1
             continue
         result = model.predict(image)
-        assert isinstance(result, Result)  # one image in, one result out
         result.name = file.stem
         if calibration is not None:
             result = result.abstain(calibration, arguments.abstain)

@@ -12,7 +12,7 @@ from gss.data.dataset import PairDataset, labelled_pairs
 from gss.evaluation.metrics import SegmentationMetrics
 from gss.io.progress import Progress
 from gss.model.classifier import PixelClassifier
-from gss.model.result import MarginUnit, Result
+from gss.model.result import MarginUnit
 from gss.model.views.predict import predict_scores
 from gss.palette import Palette
 from gss.prediction.calibration import (
@@ -85,7 +85,6 @@ def score_split(
     found = SplitScores(SegmentationMetrics(model.palette.num_classes, model.palette.class_names))
     for index, pair in enumerate(labelled_pairs(dataset, model.palette, progress)):
         result = model.predict(pair["image"])
-        assert isinstance(result, Result)  # one image in, one result out
         if found.unit not in (None, result.margin_unit):
             raise ValueError(
                 f"{dataset.names[index]}: expected a margin in {found.unit} as for the images before, got one in "
