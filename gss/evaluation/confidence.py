@@ -1,4 +1,4 @@
-"""How well the scores of a model find its errors on a split, and its confidence before and after calibration."""
+"""Confidence of a model on a split: how well its scores find errors, before and after calibration."""
 
 from __future__ import annotations
 

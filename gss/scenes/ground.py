@@ -60,7 +60,7 @@ def _markings(street: Street, x: np.ndarray, z: np.ndarray) -> list[tuple[np.nda
 
 
 def _building_shadow(street: Street, light: Light, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """1 where a building between the ground and the sun blocks it: walk from the ground to the facade's plane."""
+    """1 where a building hides the sun: follow the ray from the ground to the plane of the facades."""
     side = -1 if light.sun[0] < 0 else 1
     away = np.abs(x - street.wall(side))
     run = away / max(abs(float(light.sun[0])), 0.05)

@@ -108,7 +108,7 @@ def fractal(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def smooth_fractal(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """`fractal`, interpolated bilinearly: for what is magnified, such as clouds."""
+    """`fractal` with bilinear interpolation, for magnified textures such as clouds."""
     u0, v0 = np.floor(u), np.floor(v)
     fu, fv = u - u0, v - v0
     top = fractal(u0, v0) * (1 - fu) + fractal(u0 + 1, v0) * fu
