@@ -110,6 +110,16 @@ def check_listings(listings: Mapping[str, Listing], palette: Palette, progress: 
     """Read every image and label of the splits. Nothing is changed, and bad data raises no error.
 
     `progress(done, total)` is called after every pair. Raises ValueError for no splits.
+
+    Example:
+        >>> import tempfile
+        >>> from gss.data.sources.layouts import list_split
+        >>> from gss.scenes import generate_scenes
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     generate_scenes(folder, train=1, val=2, size=(48, 64))
+        ...     report = check_listings({"val": list_split(Path(folder), "val")}, Palette.named("scenes"))
+        >>> report.ok, report.counts
+        (True, {'val': 2})
     """
     if not listings:
         raise ValueError("listings: expected one for each split, got none")

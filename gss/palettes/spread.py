@@ -30,6 +30,12 @@ def spread_colors(count: int, rng: np.random.Generator, *, fixed: np.ndarray, sp
     """`count` integer colours int64 (K, 3) in 0..255, far from each other and from the `fixed` ones (F, 3).
 
     Distances are measured in `space`. The order has no meaning.
+
+    Example:
+        >>> from gss.palettes.spaces import rgb
+        >>> colors = spread_colors(2, np.random.default_rng(0), fixed=np.zeros((0, 3)), space=rgb)
+        >>> abs(colors[0] - colors[1]).tolist()
+        [255, 255, 255]
     """
     sets = np.stack([_without(fixed, start) for start in starting_points(count + len(fixed), rng)])
     disorder = np.linspace(0, 1, len(sets))[:, None, None]

@@ -42,6 +42,15 @@ def open_dataset(
 
     Raises FileNotFoundError and ValueError for missing files, see `Listing.complete`; ValueError for an unknown
     layout, an ambiguous folder, a split that the layout does not have, and a data set without a palette.
+
+    Example:
+        >>> import tempfile
+        >>> from gss.scenes import generate_scenes
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     generate_scenes(folder, train=1, val=2, size=(48, 64))
+        ...     dataset = open_dataset(folder, "val")
+        ...     dataset.names, tuple(dataset[0]["image"].shape), tuple(dataset[0]["label"].shape)
+        (['00000', '00001'], (3, 48, 64), (48, 64))
     """
     root = Path(root)
     layout = layout or detect_layout(root)

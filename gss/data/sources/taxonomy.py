@@ -87,6 +87,12 @@ def map_prediction(scores: torch.Tensor, test_set: str, *, official_parity: bool
     With `official_parity` the winner among the 194 classes is taken first and then mapped, as in the official
     evaluation. Where the test set lacks the winner, the official code takes the argmax of an all-zero vector and so
     predicts class 0.
+
+    Example:
+        >>> scores = torch.zeros(1, 194, 1, 1)
+        >>> scores[0, Palette.named("mseg").class_names.index("road")] = 1.0
+        >>> classes_of("camvid-11")[map_prediction(scores, "camvid-11")]
+        'Road'
     """
     if not official_parity:
         best, labels = map_scores(scores, test_set).max(dim=1)

@@ -1,3 +1,5 @@
+"""Counts of right and wrong pixels by score, and the report on confidence, against plain definitions."""
+
 from dataclasses import replace
 
 import pytest
@@ -7,7 +9,14 @@ import gss
 from gss.config import InferenceConfig, InverseConfig
 from gss.data.dataset import PairDataset
 from gss.data.sources.layouts import open_dataset
-from gss.evaluation.confidence import best_score, calibrate, confidence_report, score_split, softmax_scores
+from gss.evaluation.confidence import (
+    SplitScores,
+    best_score,
+    calibrate,
+    confidence_report,
+    score_split,
+    softmax_scores,
+)
 from gss.evaluation.scores import evaluate
 from gss.model.result import Result
 from gss.palette import Palette
@@ -18,6 +27,7 @@ from gss.training.run import build_gss
 from tests.gss.tiny import tiny_recipe
 
 PALETTE = Palette.named("scenes")
+WINDOWS = InferenceConfig(mode="slide", crop=(32, 32), stride=(16, 16))
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +50,28 @@ def twin() -> gss.PixelClassifier:
     return gss.PixelClassifier(PALETTE.to_dict(), recipe.backbone, vars(recipe.prior)).eval()
 
 
-def scores_and_hits(model, data: PairDataset, index: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    result, label = model.predict(data[index]["image"]), data[index]["label"]
-    return getattr(result, name)[label != 255], (result.labels == label)[label != 255]
+@pytest.fixture(scope="module")
+def scores(model: gss.GSS, data: PairDataset) -> SplitScores:
+    return score_split(model, data)
 
 
-def test_a_split_is_counted_pixel_by_pixel(model, data) -> None:
-    scores = score_split(model, data)
+@pytest.fixture(scope="module")
+def twin_scores(twin: gss.PixelClassifier, data: PairDataset) -> SplitScores:
+    return score_split(twin, data)
+
+
+def narrower(data: PairDataset) -> PairDataset:
+    """The same data set, but the second image fits into one window of WINDOWS."""
+
+    class Mixed(PairDataset):
+        def __getitem__(self, index: int) -> dict[str, object]:
+            pair, width = data[index], 32 if index == 1 else 48
+            return {**pair, "image": pair["image"][:, :, :width], "label": pair["label"][:, :width]}
+
+    return Mixed(data.root, "val", data.pairs, PALETTE)
+
+
+def test_a_split_is_counted_pixel_by_pixel(model, data, scores) -> None:
     expected = evaluate(model, data)
     assert scores.metrics.confusion.tolist() == expected.pop("confusion")
     assert scores.metrics.compute() == expected
@@ -56,13 +81,13 @@ def test_a_split_is_counted_pixel_by_pixel(model, data) -> None:
         for name, histogram in half.items():
             counted = ScoreHistogram()
             for index in indices:
-                counted.update(*scores_and_hits(model, data, index, name))
+                result, label = model.predict(data[index]["image"]), data[index]["label"]
+                counted.update(getattr(result, name)[label != 255], (result.labels == label)[label != 255])
             assert torch.equal(histogram.right, counted.right) and torch.equal(histogram.wrong, counted.wrong)
 
 
 @pytest.mark.parametrize(("name", "unit"), [("margin", "levels"), ("certainty", "nats")])
-def test_each_half_is_tested_with_the_fit_of_the_other(model, data, name: str, unit: str) -> None:
-    scores = score_split(model, data)
+def test_each_half_is_tested_with_the_fit_of_the_other(scores, name: str, unit: str) -> None:
     report = confidence_report(scores, PALETTE, score=name)
     first, second = (half[name].levels() for half in scores.halves)
     whole = scores.whole()[name].levels()
@@ -77,30 +102,30 @@ def test_each_half_is_tested_with_the_fit_of_the_other(model, data, name: str, u
     kept = confidence >= 0.5
     share = float((joined.right + joined.wrong)[kept].sum()) / report["pixels"]
     assert report["abstain"]["0.5"]["coverage"] == pytest.approx(share)
-    # fitted on the very pixels it is tested on, and on all of them where it is kept
+    # with fit=scores the calibration is fitted on the pixels it is tested on, as in `calibrate`
     same = confidence_report(scores, PALETTE, fit=scores)["scores"][name]["ece"]["after"]["width"]
     calibration = calibrate(scores, score=name)
     assert same == pytest.approx(calibration_error(whole, calibration.confidence(whole.score).double()))
 
 
-def test_softmax_scores_of_a_classifier(twin, data) -> None:
+def test_softmax_scores_of_a_classifier(twin, twin_scores, data) -> None:
     image = data[0]["image"]
     with torch.inference_mode():
         probability = twin(image[None])[0].double().softmax(0)
-    scores = softmax_scores(twin, image)
+    found = softmax_scores(twin, image)
     entropy = -(probability * probability.log()).sum(0)
-    assert torch.allclose(-scores["entropy"].double(), entropy, atol=1e-5)
-    assert torch.allclose(scores["max_probability"].double(), probability.amax(0).logit(), atol=1e-4)
-    report = confidence_report(score_split(twin, data), PALETTE)
+    assert torch.allclose(-found["entropy"].double(), entropy, atol=1e-5)
+    assert torch.allclose(found["max_probability"].double(), probability.amax(0).logit(), atol=1e-4)
+    report = confidence_report(twin_scores, PALETTE)
     assert list(report["scores"]) == ["margin", "max_probability", "entropy"]
     assert report["unit"] == "probability" and "ece" not in report["scores"]["entropy"]
     assert report["scores"]["max_probability"]["ece"]["before"]["width"] <= 1
 
 
 @pytest.mark.parametrize("score", ["margin", "certainty"])
-def test_abstaining_leaves_out_what_is_unsure(model, data, score: str) -> None:
+def test_abstaining_leaves_out_unsure_pixels(model, data, scores, score: str) -> None:
     result = model.predict(data[0]["image"])
-    calibration = calibrate(score_split(model, data), score=score)
+    calibration = calibrate(scores, score=score)
     confidence = result.confidence(calibration)
     assert calibration.score == score
     assert torch.equal(confidence, calibration.confidence(getattr(result, score)))
@@ -116,16 +141,17 @@ def test_abstaining_leaves_out_what_is_unsure(model, data, score: str) -> None:
         result.abstain(calibration, 90)
 
 
-def test_what_there_is_is_fitted(model, twin, data) -> None:
-    scores, other = score_split(model, data), score_split(twin, data)
+def test_the_best_available_score_is_fitted(model, twin, data, scores, twin_scores) -> None:
     assert calibrate(scores, "0123") == fit_calibration(scores.whole()["certainty"].levels(), "nats", "0123")
-    assert (best_score(scores), best_score(other), best_score(scores, other)) == ("certainty", "margin", "margin")
-    assert calibrate(other).unit == "probability" and confidence_report(other, PALETTE)["score"] == "margin"
-    with pytest.raises(ValueError, match="score: expected a certainty for every image, got none"):
-        calibrate(other, score="certainty")
-    with pytest.raises(ValueError, match="score: expected a certainty for every image, got none"):
-        confidence_report(other, PALETTE, score="certainty")
-    with pytest.raises(ValueError, match=f"{data.names[0]}: expected a certainty for every image, got none"):
+    assert [best_score(scores), best_score(twin_scores)] == ["certainty", "margin"]
+    assert best_score(scores, twin_scores) == confidence_report(twin_scores, PALETTE)["score"] == "margin"
+    assert calibrate(twin_scores).unit == "probability"
+    missing = "expected a certainty for every image, got none"
+    with pytest.raises(ValueError, match=f"score: {missing}"):
+        calibrate(twin_scores, score="certainty")
+    with pytest.raises(ValueError, match=f"score: {missing}"):
+        confidence_report(twin_scores, PALETTE, score="certainty")
+    with pytest.raises(ValueError, match=f"{data.names[0]}: {missing}"):
         score_split(twin, data, require="certainty")
     without = replace(model.predict(data[0]["image"]), certainty=None)
     with pytest.raises(ValueError, match="calibration: expected one of margins, since this result has no certainty"):
@@ -134,53 +160,31 @@ def test_what_there_is_is_fitted(model, twin, data) -> None:
 
 
 def test_a_certainty_that_some_images_lack_is_left_out(data) -> None:
-    inverse = InverseConfig(type="convolution", channels=8)
-    windows = InferenceConfig(mode="slide", crop=(32, 32), stride=(16, 16))
-    sliding = build_gss(tiny_recipe(inverse=inverse, inference=windows), PALETTE).eval()
-
-    class Mixed(PairDataset):
-        def __getitem__(self, index: int) -> dict[str, object]:
-            pair, width = data[index], 32 if index == 1 else 48
-            return {**pair, "image": pair["image"][:, :, :width], "label": pair["label"][:, :width]}
-
-    mixed = Mixed(data.root, "val", data.pairs, PALETTE)
+    inverse, mixed = InverseConfig(type="convolution", channels=8), narrower(data)
+    sliding = build_gss(tiny_recipe(inverse=inverse, inference=WINDOWS), PALETTE).eval()
     assert sliding.predict(mixed[1]["image"]).certainty is not None
     scores = score_split(sliding, mixed)
     assert [list(half) for half in scores.halves] == [["margin"], ["margin"]]
-    # a split whose images all have it is still reported beside a fit on one that lacks it
+    # the report has the certainty of a split where all images have one, even if the split of the fit lacks it
     small = score_split(build_gss(tiny_recipe(inverse=inverse), PALETTE).eval(), data)
     report = confidence_report(small, PALETTE, fit=scores)
     assert report["score"] == "margin" and set(report["scores"]) == {"margin", "certainty"}
     assert "ece" in report["scores"]["margin"] and "ece" not in report["scores"]["certainty"]
 
 
-def test_margins_of_two_units_are_not_mixed(model, twin, data) -> None:
-    calibration = calibrate(score_split(model, data), score="margin")
+def test_margins_of_two_units_are_not_mixed(twin, data, scores, twin_scores) -> None:
     with pytest.raises(ValueError, match="calibration: expected one of margins in probability, got .* in levels"):
-        twin.predict(data[0]["image"]).confidence(calibration)
-    windows = InferenceConfig(mode="slide", crop=(32, 32), stride=(16, 16))
-    sliding = build_gss(tiny_recipe(inference=windows), PALETTE).eval()
-    assert sliding.predict(data[0]["image"]).margin_unit == "probability"
-    small = data[0]["image"][:, :, :32], data[0]["label"][:, :32]
-
-    class Mixed(PairDataset):
-        def __getitem__(self, index: int) -> dict[str, object]:
-            image, label = small if index == 1 else (data[0]["image"], data[0]["label"])
-            return {"image": image, "label": label, "name": self.names[index]}
-
-    with pytest.raises(
-        ValueError, match="expected a margin in probability as for the images before, got one in levels"
-    ):
-        score_split(sliding, Mixed(data.root, "val", data.pairs, PALETTE))
-
-
-def test_another_unit_is_no_fit(model, twin, data) -> None:
+        twin.predict(data[0]["image"]).confidence(calibrate(scores, score="margin"))
     with pytest.raises(ValueError, match="fit: expected a split of margins in levels, got one of margins in probab"):
-        confidence_report(score_split(model, data), PALETTE, fit=score_split(twin, data))
+        confidence_report(scores, PALETTE, fit=twin_scores)
+    sliding = build_gss(tiny_recipe(inference=WINDOWS), PALETTE).eval()
+    assert sliding.predict(data[0]["image"]).margin_unit == "probability"
+    with pytest.raises(ValueError, match="expected a margin in probability as for the images before, got one in level"):
+        score_split(sliding, narrower(data))
 
 
-def test_one_image_is_too_few_to_fit_and_test(model, data) -> None:
-    scores = score_split(model, open_dataset(data.root, "train", PALETTE))
+def test_one_image_is_too_few_to_fit_and_test(model, data, scores) -> None:
+    one = score_split(model, open_dataset(data.root, "train", PALETTE))
     with pytest.raises(ValueError, match="split: expected at least two images"):
-        confidence_report(scores, PALETTE)
-    assert confidence_report(scores, PALETTE, fit=score_split(model, data))["pixels"] > 0
+        confidence_report(one, PALETTE)
+    assert confidence_report(one, PALETTE, fit=scores)["pixels"] > 0
