@@ -6,7 +6,7 @@ import argparse
 
 from gss.cli.arguments import Subparsers, add_data, add_device, add_json, positive
 from gss.cli.models import add_codec, codec_source, load_codec, open_labels
-from gss.cli.training import AFTER_INTERRUPT, add_training, recipe_of, settings_of
+from gss.cli.train import AFTER_INTERRUPT, add_training, recipe_of, settings_of
 
 SHOWN_CODES = 20
 

@@ -13,7 +13,7 @@ from PIL import Image
 import gss
 from gss.cli import main
 from gss.cli.predict import image_files
-from gss.cli.training import AFTER_INTERRUPT
+from gss.cli.train import AFTER_INTERRUPT
 from gss.config import Recipe
 from gss.io.labels import write_label
 from gss.palette import Palette
