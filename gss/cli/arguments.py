@@ -6,51 +6,32 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T", int, float)
 
 Subparsers = argparse._SubParsersAction  # argparse has no public name for the result of add_subparsers
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1.
+def _number(convert: type[T], fits: Callable[[T], bool], expected: str) -> Callable[[str], T]:
+    """The type of a number that `fits`. Raises ArgumentTypeError for another number and for other text."""
 
-    Example:
-        >>> positive("16")
-        16
-    """
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
+    def check(text: str) -> T:
+        try:
+            value = convert(text)
+        except ValueError:
+            value = None
+        if value is None or not fits(value):
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+        return value
 
-
-def not_negative(text: str) -> int:
-    """A whole number of at least 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
-    return int(text)
+    return check
 
 
-def above_zero(text: str) -> float:
-    """A finite number above 0."""
-    value = _float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
-
-
-def probability(text: str) -> float:
-    """A number from 0 to 1."""
-    value = _float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a probability, 0 to 1, got {text!r}")
-    return value
-
-
-def _float(text: str) -> float:
-    """The number, or NaN if the text is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+positive = _number(int, lambda value: value >= 1, "a whole number of at least 1")
+not_negative = _number(int, lambda value: value >= 0, "a whole number of at least 0")
+above_zero = _number(float, lambda value: 0 < value < float("inf"), "a number above 0")
+probability = _number(float, lambda value: 0 <= value <= 1, "a probability, 0 to 1")
 
 
 def size(text: str) -> tuple[int, int]:

@@ -15,24 +15,15 @@ from gss.evaluation.zero_shot import evaluate_test_set, evaluate_test_sets
 from gss.model.views.predict import predict_scores
 from gss.palette import Palette
 from gss.training.run import build_gss, save_model
+from tests.gss.data.trees import TEST_FILES
 from tests.gss.tiny import tiny_recipe
-
-# The image and the label file of one picture of each set in mseg_dataset.
-FILES = {
-    "voc2012": ("PASCAL_VOC_2012/JPEGImages/a.jpg", "PASCAL_VOC_2012/SegmentationClassAug/a.png"),
-    "pascal-context-60": ("PASCAL_Context/JPEGImages/a.jpg", "PASCAL_Context/Segmentation_GT_60cls/a.png"),
-    "camvid-11": ("Camvid/701_StillsRaw_full/a.png", "Camvid/semseg11/a_L.png"),
-    "wilddash-19": ("WildDash/wd_val_01/a_100000.png", "WildDash/wd_val_19class/a_100000_labelIds.png"),
-    "kitti-19": ("KITTI/training/image_2/a.png", "KITTI/training/label19/a.png"),
-    "scannet-20": ("ScanNet/scannet_frames_25k/s/color/a.jpg", "ScanNet/scannet_frames_25k/s/label20/a.png"),
-}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mseg_dataset")
     generator = torch.Generator().manual_seed(0)
-    for name, (image, label) in FILES.items():
+    for name, (image, label) in TEST_FILES.items():
         for file in (image, label):
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(torch.randint(256, (40, 52, 3), generator=generator).byte().numpy()).save(folder / image)

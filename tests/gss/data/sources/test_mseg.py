@@ -10,7 +10,7 @@ from gss.data.sources.layouts import detect_layout, list_split, open_dataset
 from gss.data.sources.mseg import TEST_SETS, TRAIN_SETS
 from gss.data.sources.taxonomy import classes_of
 from gss.palette import Palette
-from tests.gss.data.trees import check, write_ids, write_image
+from tests.gss.data.trees import TEST_FILES, check, write_ids, write_image
 
 # An image and its label in each set, written out once more.
 TRAIN_FILES = {
@@ -24,20 +24,6 @@ TRAIN_FILES = {
     "0/005506_gtFine_labelids.png",
     "MapillaryVistasPublic/training/images/a_b.jpg": "MapillaryVistasPublic/training_semseg65_relabeled/labels/a_b.png",
     "SUNRGBD/image/train/img-000007.jpg": "SUNRGBD/semseg-relabeled37/train/00000007.png",
-}
-TEST_FILES = {
-    "voc2012": ("PASCAL_VOC_2012/JPEGImages/2007_000033.jpg", "PASCAL_VOC_2012/SegmentationClassAug/2007_000033.png"),
-    "pascal-context-60": (
-        "PASCAL_Context/JPEGImages/2008_000002.jpg",
-        "PASCAL_Context/Segmentation_GT_60cls/2008_000002.png",
-    ),
-    "camvid-11": ("Camvid/701_StillsRaw_full/0016E5_07959.png", "Camvid/semseg11/0016E5_07959_L.png"),
-    "wilddash-19": ("WildDash/wd_val_01/au0000_100000.png", "WildDash/wd_val_19class/au0000_100000_labelIds.png"),
-    "kitti-19": ("KITTI/training/image_2/000052_10.png", "KITTI/training/label19/000052_10.png"),
-    "scannet-20": (
-        "ScanNet/scannet_frames_25k/scene0568_00/color/001500.jpg",
-        "ScanNet/scannet_frames_25k/scene0568_00/label20/001500.png",
-    ),
 }
 TEST_NAMES = ["2007_000033", "2008_000002", "0016E5_07959", "au0000", "000052_10", "scene0568_00/001500"]
 REPEATS = [6, 17, 40, 1, 17, 7, 24]
