@@ -32,8 +32,8 @@ from gss.config.loading import load_recipe
 from gss.io.files import write_text
 from gss.model.attention import attention, xformers_reason
 from gss.model.gss import GSS
+from gss.model.loading import build_gss
 from gss.palette import get_palette
-from gss.training.run import build_gss
 from gss.training.stages import InverseTraining, PriorTraining
 from gsskernels import info
 

@@ -31,9 +31,9 @@ from benchmarks.kernels import official
 from gss.config.loading import load_recipe
 from gss.io.files import write_text
 from gss.model.gss import GSS
+from gss.model.loading import build_gss
 from gss.model.tokenizers.dalle import DalleTokenizer
 from gss.palette import get_palette
-from gss.training.run import build_gss
 from gss.training.stages import InverseTraining, PriorTraining
 
 GIB = 2**30

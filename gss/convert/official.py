@@ -11,12 +11,13 @@ from torch import Tensor
 from gss.config import Recipe
 from gss.convert import dalle
 from gss.convert.names import DALLE, HEAD, IN_INDEX, from_official, official_names, to_official
-from gss.convert.recipes import choose_recipe, gss_arguments
+from gss.convert.recipes import choose_recipe
 from gss.convert.state_dict import first, problems, state_dict_of
 from gss.convert.swin import check_position_indices
 from gss.model.gss import GSS
+from gss.model.loading import build_gss
 from gss.model.tokenizers.dalle import DalleTokenizer
-from gss.palette import Palette
+from gss.palette import Palette, get_palette
 
 _INVERSE = tuple(f"{HEAD}{part}." for part in ("projection", "post_transformer_block", "post_swin_ln", "cls_segmap"))
 _PIXEL = tuple(f"{HEAD}{part}." for part in ("convs_pixel", "fusion_conv_pixel", "conv_seg_pixel"))
@@ -71,10 +72,10 @@ def convert_official(
     dropped = {name for names in left_out(state).values() for name in names}
     given = {name: value for name, value in state.items() if name not in dropped}
     recipe = recipe or choose_recipe(given)
-    arguments = gss_arguments(recipe, palette)
+    palette = palette or get_palette(recipe.palette)
     # Built without memory first, since a damaged file can claim any size.
     with torch.device("meta"):
-        plan = GSS(**arguments)
+        plan = build_gss(recipe, palette)
     names = official_names(plan.state_dict(), in_index)
     # Shapes bound the size of the indices that positions are compared with.
     wanted = {name: value.shape for name, value in to_official(plan.state_dict(), names, in_index).items()}
@@ -82,7 +83,7 @@ def convert_official(
     if found := problems(given, wanted, counters) or _position_problems(state):
         raise ValueError(f"the checkpoint does not fit the recipe {recipe.name}: {'; '.join(found)}")
     on_meta = any(value.is_meta for value in given.values())
-    model = plan if on_meta else GSS(**arguments)
+    model = plan if on_meta else build_gss(recipe, palette)
     model.load_state_dict(model.state_dict() | from_official(given, names, in_index))
     return model.eval()
 

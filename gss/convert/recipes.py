@@ -7,15 +7,13 @@ Python text, which is not executed here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
 
 from torch import Tensor
 
 from gss.config import Recipe
 from gss.config.loading import list_recipes, load_recipe
 from gss.convert.names import BACKBONE, HEAD
-from gss.palette import Palette, get_palette
+from gss.palette import get_palette
 
 # A weight that only this backbone has.
 _BACKBONES = {
@@ -51,18 +49,6 @@ def choose_recipe(state: Mapping[str, Tensor]) -> Recipe:
             known[name] = found
     listed = "; ".join(f"{name} ({_words(*found)})" for name, found in known.items())
     raise ValueError(f"no official model has {_words(*wanted)}; give its recipe (--recipe); tried: {listed}")
-
-
-def gss_arguments(recipe: Recipe, palette: Palette | None = None) -> dict[str, Any]:
-    """The arguments of `GSS` for the model of a recipe, with the recipe's palette or another."""
-    return {
-        "palette": (palette or get_palette(recipe.palette)).to_dict(),
-        "backbone": recipe.backbone,
-        "tokenizer": asdict(recipe.tokenizer),
-        "prior": asdict(recipe.prior),
-        "inverse": asdict(recipe.inverse),
-        "inference": asdict(recipe.inference),
-    }
 
 
 def _is_learned(recipe: Recipe) -> bool:

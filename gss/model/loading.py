@@ -1,4 +1,4 @@
-"""Run folders: config.json and model.safetensors, of a whole model or of a tokenizer alone.
+"""Models from recipes and from run folders: config.json and model.safetensors, of a model or of a tokenizer alone.
 
 A run of a whole model contains a tokenizer too, so `load_codec` accepts either kind of run.
 """
@@ -9,7 +9,7 @@ import contextlib
 import io
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from gss.config import tokenizer_config
+from gss.config import Recipe, tokenizer_config
 from gss.io.files import PathLike, replace_file, write_text
 from gss.model.classifier import PixelClassifier
 from gss.model.codec import MaskigeCodec
@@ -30,6 +30,31 @@ MODEL_FILE = "model.safetensors"
 
 # config.json names this architecture where the folder holds a tokenizer alone.
 ARCHITECTURE = "tokenizer"
+
+
+def build_model(recipe: Recipe, palette: Palette) -> GSS | PixelClassifier:
+    """The model of a recipe with random weights."""
+    if recipe.model == "gss":
+        return build_gss(recipe, palette)
+    return PixelClassifier(palette, recipe.backbone, replace(recipe.prior), replace(recipe.inference))
+
+
+def build_gss(recipe: Recipe, palette: Palette) -> GSS:
+    """The generative model of a recipe with random weights. It has configurations of its own.
+
+    >>> from gss.config.loading import load_recipe
+    >>> build_gss(load_recipe("demo"), Palette.named("scenes")).palette.num_classes
+    8
+    """
+    return GSS(
+        palette,
+        recipe.backbone,
+        replace(recipe.tokenizer),
+        replace(recipe.prior),
+        replace(recipe.inverse),
+        replace(recipe.inference),
+        replace(recipe.token_prior) if "token_prior" in recipe.stages else None,
+    )
 
 
 def load(path: str | os.PathLike[str]) -> GSS | PixelClassifier:

@@ -8,7 +8,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,9 +28,8 @@ from gss.io.files import remove_leftovers, replace_file, write_text
 from gss.model.classifier import PixelClassifier
 from gss.model.codec import MaskigeCodec
 from gss.model.gss import GSS
-from gss.model.loading import save_codec
+from gss.model.loading import build_model, save_codec
 from gss.model.tokenizers.protocol import build_tokenizer
-from gss.palette import Palette
 from gss.training.card import model_card
 from gss.training.data import TrainingData, find_training_data
 from gss.training.loop import StageResult, train_stage
@@ -226,31 +225,6 @@ def stage_module(
     if name == "token_prior":
         return TokenPriorTraining(model)
     return InverseTraining(model, weights, recipe.official_parity)
-
-
-def build_model(recipe: Recipe, palette: Palette) -> GSS | PixelClassifier:
-    """The recipe's model with random weights."""
-    if recipe.model == "gss":
-        return build_gss(recipe, palette)
-    return PixelClassifier(
-        palette=palette.to_dict(),
-        backbone=recipe.backbone,
-        prior=asdict(recipe.prior),
-        inference=asdict(recipe.inference),
-    )
-
-
-def build_gss(recipe: Recipe, palette: Palette) -> GSS:
-    """The recipe's generative model with random weights."""
-    return GSS(
-        palette=palette.to_dict(),
-        backbone=recipe.backbone,
-        tokenizer=asdict(recipe.tokenizer),
-        prior=asdict(recipe.prior),
-        inverse=asdict(recipe.inverse),
-        inference=asdict(recipe.inference),
-        token_prior=asdict(recipe.token_prior) if "token_prior" in recipe.stages else None,
-    )
 
 
 def load_pretrained(model: GSS | PixelClassifier, recipe: Recipe) -> None:

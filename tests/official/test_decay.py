@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gss.convert.names import official_name
-from gss.convert.recipes import gss_arguments
 from gss.model.gss import GSS
+from gss.model.loading import build_gss
 from gss.palette import get_palette
 from gss.training.parameter_groups import parameter_groups
 from gss.training.stages import InverseTraining, PriorTraining
@@ -58,7 +58,7 @@ def small_model(names: list[str]) -> GSS:
     if learned:
         head |= {"post_seg_channel": 4, "post_swin_num_head": 1, "post_swin_window_size": 2}
         head["post_swin_depth"] = count(names, r"decode_head\.post_transformer_block\.blocks\.(\d+)\.")
-    return GSS(**gss_arguments(recipe_of({"backbone": backbone, "decode_head": head}), palette))
+    return build_gss(recipe_of({"backbone": backbone, "decode_head": head}), palette)
 
 
 def grouped(stage: torch.nn.Module) -> tuple[set[str], set[str]]:

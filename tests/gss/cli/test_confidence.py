@@ -12,11 +12,12 @@ import torch
 import gss
 from gss.cli import main
 from gss.io.labels import read_label
+from gss.model.loading import build_gss
 from gss.palette import Palette
 from gss.prediction.calibration import Calibration
 from gss.prediction.hypotheses import sample
 from gss.scenes import generate_scenes
-from gss.training.run import build_gss, save_model
+from gss.training.run import save_model
 from tests.gss.tiny import tiny_recipe
 
 PALETTE = Palette.named("scenes")

@@ -14,11 +14,12 @@ from gss.cli import main
 from gss.config import TokenPriorConfig
 from gss.config.loading import recipe_to_yaml
 from gss.io.labels import read_label
+from gss.model.loading import build_gss
 from gss.palette import Palette
 from gss.prediction.masks import draw_masks
 from gss.scenes import generate_scenes
 from gss.training.metrics_log import read_metrics
-from gss.training.run import build_gss, save_model
+from gss.training.run import save_model
 from tests.gss.tiny import tiny_recipe
 
 PALETTE = Palette.named("scenes")

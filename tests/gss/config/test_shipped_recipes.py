@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from gss.config.loading import list_recipes, load_recipe
+from gss.model.loading import build_gss
 from gss.palette import get_palette
 from gss.training.plan import stage_names
-from gss.training.run import build_gss
 
 
 def test_the_twin_differs_in_the_model_only() -> None:

@@ -14,9 +14,10 @@ from torch import Tensor
 from gss.config import DalleConfig, Recipe
 from gss.config.loading import load_recipe, recipe_to_yaml
 from gss.convert.names import official_names, to_official
-from gss.convert.recipes import gss_arguments
 from gss.model.gss import GSS
+from gss.model.loading import build_gss
 from gss.model.swin import relative_position_index
+from gss.palette import get_palette
 
 BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
     "swin": ("swin-l", {"embed_dim": 4, "depths": [1, 2, 1, 1], "num_heads": [1, 2, 1, 2], "window_size": 3}),
@@ -90,7 +91,8 @@ def recipe_file(layout: str, folder: Path) -> str:
 
 def small_model(layout: str, seed: int = 0) -> GSS:
     """Our model of that layout, every weight and statistic random, so that no two are alike."""
-    model = GSS(**gss_arguments(small_recipe(layout)))
+    recipe = small_recipe(layout)
+    model = build_gss(recipe, get_palette(recipe.palette))
     generator = torch.Generator().manual_seed(seed)
     for name, value in model.state_dict().items():
         if value.is_floating_point():

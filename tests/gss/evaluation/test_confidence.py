@@ -18,12 +18,12 @@ from gss.evaluation.confidence import (
     softmax_scores,
 )
 from gss.evaluation.scores import evaluate
+from gss.model.loading import build_gss
 from gss.model.result import Result
 from gss.palette import Palette
 from gss.prediction.calibration import calibration_error, fit_calibration
 from gss.prediction.histogram import Levels, ScoreHistogram, auroc
 from gss.scenes import generate_scenes
-from gss.training.run import build_gss
 from tests.gss.tiny import tiny_recipe
 
 PALETTE = Palette.named("scenes")

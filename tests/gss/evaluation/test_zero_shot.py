@@ -12,9 +12,10 @@ from gss.data.sources.mseg import TEST_SETS
 from gss.data.sources.taxonomy import classes_of, universal_to_test
 from gss.evaluation.metrics import harmonic_mean
 from gss.evaluation.zero_shot import evaluate_test_set, evaluate_test_sets
+from gss.model.loading import build_gss
 from gss.model.views.predict import predict_scores
 from gss.palette import Palette
-from gss.training.run import build_gss, save_model
+from gss.training.run import save_model
 from tests.gss.data.trees import TEST_FILES
 from tests.gss.tiny import tiny_recipe
 

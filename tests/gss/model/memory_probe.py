@@ -8,8 +8,8 @@ import torch
 
 from benchmarks.kernels.memory import extra_peak
 from gss.config import CompactConfig, InverseConfig, PriorConfig
+from gss.model.loading import build_gss
 from gss.palette import Palette
-from gss.training.run import build_gss
 from gss.training.stages import InverseTraining, PriorTraining
 from tests.gss.tiny import tiny_recipe
 

@@ -8,10 +8,10 @@ import torch
 import gss
 from gss.config import DalleConfig, InferenceConfig, InverseConfig
 from gss.model.certainty import certainty_map, class_entropy
+from gss.model.loading import build_gss
 from gss.model.prior import TokenHead
 from gss.model.views.windows import pad_to_alignment
 from gss.palette import Palette
-from gss.training.run import build_gss
 from tests.gss.tiny import tiny_recipe
 
 PALETTE = Palette.named("scenes")

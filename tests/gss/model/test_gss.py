@@ -9,9 +9,10 @@ from safetensors.torch import load_file, save_file
 
 import gss
 from gss.config import DalleConfig, InferenceConfig, InverseConfig
+from gss.model.loading import build_gss
 from gss.model.views.windows import pad_to_alignment
 from gss.palette import Palette
-from gss.training.run import build_gss, save_model
+from gss.training.run import save_model
 from tests.gss.tiny import tiny_recipe
 
 PALETTE = Palette.named("scenes")

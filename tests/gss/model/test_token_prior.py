@@ -5,10 +5,10 @@ import torch
 
 import gss
 from gss.config import TokenPriorConfig
+from gss.model.loading import build_gss
 from gss.model.token_prior import TokenPrior, grid_positions
 from gss.palette import Palette
 from gss.prediction.masks import draw_masks, draw_tokens, still_hidden
-from gss.training.run import build_gss
 from gss.training.stages import TokenPriorTraining
 from tests.gss.tiny import tiny_recipe
 

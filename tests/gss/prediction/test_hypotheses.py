@@ -9,12 +9,12 @@ import gsskernels
 from gss.config import InferenceConfig
 from gss.io.images import read_image
 from gss.io.labels import read_label
+from gss.model.loading import build_gss
 from gss.model.prior import TokenHead
 from gss.model.views.windows import pad_to_alignment
 from gss.palette import Palette
 from gss.prediction import hypotheses
 from gss.prediction.hypotheses import farthest_first, sample, vote
-from gss.training.run import build_gss
 from tests.gss.tiny import tiny_recipe
 
 PALETTE = Palette.named("scenes")

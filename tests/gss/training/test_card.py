@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
+from gss.model.loading import build_model
 from gss.palette import Palette
 from gss.training.card import add_metrics, model_card
-from gss.training.run import build_model, save_model
+from gss.training.run import save_model
 from tests.gss.tiny import tiny_recipe
 
 NASTY = "a | `b` <script>\n---\n# {{ c }} **d**"

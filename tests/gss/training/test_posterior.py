@@ -7,10 +7,11 @@ import torch
 
 import gss
 from gss.config import DalleConfig, InverseConfig, PosteriorConfig
+from gss.model.loading import build_gss
 from gss.palette import Palette
 from gss.training.metrics_log import read_metrics
 from gss.training.posterior import PosteriorTraining
-from gss.training.run import build_gss, train
+from gss.training.run import train
 from tests.gss.tiny import tiny_recipe
 
 PALETTE = Palette.named("scenes")

@@ -5,9 +5,9 @@ from torch.nn import functional as F
 import gsskernels
 from gss.config import CompactConfig, InverseConfig
 from gss.model.classifier import PixelClassifier
+from gss.model.loading import build_gss
 from gss.palette import Palette
 from gss.training.losses import class_weights, cross_entropy, palette_distances
-from gss.training.run import build_gss
 from gss.training.stages import ClassifierTraining, InverseTraining, PriorTraining, TokenizerTraining
 from tests.gss.convert.official_models import small_model
 from tests.gss.tiny import tiny_recipe

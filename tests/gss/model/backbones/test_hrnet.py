@@ -9,8 +9,8 @@ from torch import nn
 from gss.model.backbones.hrnet import HRNetV2, hrnet_stages
 from gss.model.backbones.image_encoder import ImageEncoder
 from gss.model.gss import GSS
+from gss.model.loading import build_gss
 from gss.palette import Palette
-from gss.training.run import build_gss
 from tests.gss.tiny import tiny_recipe
 
 STAGES: list[dict[str, Any]] = [

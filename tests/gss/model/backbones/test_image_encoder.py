@@ -6,8 +6,9 @@ import torch
 from transformers import AutoBackbone, AutoConfig, ResNetBackbone
 
 from gss.model.backbones.image_encoder import ImageEncoder
+from gss.model.loading import build_gss
 from gss.palette import Palette
-from gss.training.run import build_gss, load_pretrained
+from gss.training.run import load_pretrained
 from tests.gss.tiny import tiny_recipe
 
 TINY = tiny_recipe().backbone
