@@ -62,7 +62,7 @@ def relax(
         power, step: the first exponent p and the first step in levels, numbers or one for each set (S, 1, 1).
         fixed: colours (F, 3) that do not move and repel the others too.
 
-    What descends is log(sum over pairs of d^-p) / p, which approaches minus the log of the smallest distance as p
+    The descent minimises log(sum over pairs of d^-p) / p, which approaches minus the log of the smallest distance as p
     grows. p grows and the step shrinks during the descent: all points share the room first, and the closest pairs
     decide at the end. The step is Adam's: its size does not depend on the force, so that points in open space move
     too.

@@ -59,7 +59,7 @@ FULL_SIZE: dict[str, dict[str, Any]] = {
 
 
 def maps_of(encoder: ImageEncoder, image: Tensor) -> list[Tensor]:
-    """What the encoder does after normalising, which the recordings leave out."""
+    """The encoder after normalisation, as recorded."""
     maps = encoder.backbone(image)
     return maps if isinstance(maps, list) else list(maps.feature_maps)
 

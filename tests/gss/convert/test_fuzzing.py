@@ -95,7 +95,7 @@ def test_names_that_are_no_names(weights: dict[str, Tensor]) -> None:
     ],
 )
 def test_shapes_that_mislead(name: str, shape: tuple[int, ...], weights: dict[str, Tensor]) -> None:
-    """Whatever size they claim, nothing of it is allocated."""
+    """A claimed size is never allocated."""
     weights[name] = torch.zeros(1).expand(shape) if shape[-1] else torch.zeros(shape)
     with pytest.raises(ValueError, match=f"1 of another shape: {name}"):
         convert_official(weights, small_recipe("gss-ff_swin_cityscapes"))

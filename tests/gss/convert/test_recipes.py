@@ -29,7 +29,7 @@ def test_no_recipe_has_these_classes(shape: tuple[int, ...], weights: dict[str, 
 
 
 def test_other_sizes_than_published_are_refused(weights: dict[str, Tensor]) -> None:
-    """Of hundreds of names the first five of each kind are shown."""
+    """The message shows the first five names of each kind."""
     with pytest.raises(
         ValueError, match=r"does not fit the recipe official-cityscapes-ff-swin-l: 3\d\d missing: "
     ) as caught:

@@ -123,7 +123,7 @@ def middle(w: Weights, side: str, x: Tensor) -> Tensor:
 
 
 def encode(w: Weights, maskige: Tensor) -> tuple[Tensor, Tensor]:
-    """What is compared with the codes (B, D, h, w), and the nearest (B, h, w)."""
+    """The latents that are compared with the codes (B, D, h, w), and the nearest codes (B, h, w)."""
     sizes, last = w.sizes, len(w.sizes.channels) - 1
     x = conv(w, "encoder.conv_in", maskige * 2 - 1, sizes.channels[0])
     for level, width in enumerate(sizes.channels):

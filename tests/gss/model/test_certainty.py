@@ -31,7 +31,7 @@ def tiny(decode: str = "argmax", share_codes: bool = False, **changes: object) -
 
 
 def one_hot(classes: list[list[int]], count: int) -> torch.Tensor:
-    """What each token paints, class by pixel -> (V, pixels * K)."""
+    """The label patch of each token, class by pixel -> (V, pixels * K)."""
     return torch.nn.functional.one_hot(torch.tensor(classes), count).flatten(1).float()
 
 

@@ -1,4 +1,4 @@
-"""What the fused operations are for: on no path of the model do logits of all tokens or planes of all classes exist.
+"""Peak memory of the model: no path stores the logits of all tokens or planes of all classes.
 
 An image of 384x384 has 9216 tokens of 8192 codes, and a maskige of 768x768 pixels in 194 classes. Each path is measured
 in a process of its own, as the growth of its resident memory.

@@ -60,7 +60,7 @@ def test_the_fit_is_the_maximum_of_the_likelihood() -> None:
     right, wrong = torch.tensor([3.0, 5, 8, 9, 40]), torch.tensor([4.0, 5, 3, 1, 2])
 
     def gradient(weights: torch.Tensor) -> torch.Tensor:
-        """Of the log-likelihood: features times (observed less expected), with Platt's targets."""
+        """The gradient of the log-likelihood: features times (observed less expected), with Platt's targets."""
         rights, wrongs = right.sum(), wrong.sum()
         observed = right * (rights + 1) / (rights + 2) + wrong / (wrongs + 2)
         x = torch.cat((features, torch.ones(5, 1)), 1).double()
