@@ -30,7 +30,7 @@ class PriorConfig:
     pixel_branch: Literal["shared", "separate", "none"] = "shared"
     class_balance: NotNegative = 0.0  # b: losses weigh classes by share^-b; 0 is the paper's plain mean
     share_codes: Flag = False  # tokens that decode to similar labels share logit weights, see `TokenHead`
-    # The decoded token: the most likely token of every cell ("argmax", the paper's), or the labels that its likely tokens
+    # The decoded token: the most likely one of every cell ("argmax", the paper's), or the labels that its likely tokens
     # agree on ("consensus", see `TokenHead.consensus`).
     decode: Literal["argmax", "consensus"] = "argmax"
 
