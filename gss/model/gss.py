@@ -227,7 +227,7 @@ class GSS(Segmenter, PyTorchModelHubMixin, library_name="gss", tags=["semantic-s
         )
 
     @property
-    def scores_are_votes(self) -> bool:  # type: ignore[override]
+    def scores_are_votes(self) -> bool:
         """Whether `class_scores` are shares of pixels, adding up to 1 over the classes, and not logits."""
         return self.inverse is None
 

@@ -32,7 +32,6 @@ class Segmenter(nn.Module):
     """
 
     architecture: str
-    scores_are_votes = False  # `image_scores` are logits, unless a subclass says otherwise
 
     def __init__(
         self,
@@ -47,6 +46,11 @@ class Segmenter(nn.Module):
             )
         self.palette = palette if isinstance(palette, Palette) else Palette.from_dict(palette)
         self.inference = as_config(InferenceConfig, inference, "inference")
+
+    @property
+    def scores_are_votes(self) -> bool:
+        """Whether `image_scores` are shares of pixels, adding up to 1 over the classes, and not logits."""
+        return False
 
     def image_scores(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """images uint8 (B, 3, H, W) -> class scores (B, K, *size) float32, logits or shares of pixels."""
